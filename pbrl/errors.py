@@ -1,0 +1,39 @@
+"""One error per party at fault; every message says what was found, what was expected, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PbrlError(Exception):
+    """An error shown to the user as its message alone, without a traceback."""
+
+
+class ConfigError(PbrlError):
+    """A suite, a parameter or a command-line argument is wrong (exit code 2)."""
+
+
+class PluginError(PbrlError):
+    """A user's plug-in does not import or breaks its contract (exit code 2)."""
+
+
+class StoreError(PbrlError):
+    """A file in a results folder is missing, torn or not writable (exit code 2)."""
+
+
+class CellError(PbrlError):
+    """One cell cannot go on; the cell fails, the others continue (exit code 1)."""
+
+
+class EnvironmentFault(CellError):
+    """An environment broke its contract while a cell was running: NaN, exception or hang."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """The near matches of `found` among `known` as a clause, or all of them when few."""
+    known = sorted(known)
+    near = difflib.get_close_matches(found, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(n) for n in near)}?"
+    if 0 < len(known) <= 12:
+        return f"expected one of: {', '.join(known)}"
+    return "see `pbrl list` for all names"
