@@ -1,0 +1,1 @@
+"""Gymnasium environments with a known horizon, reward range, success key and restorable state."""

@@ -1,0 +1,372 @@
+"""Names of everything that can stand in a suite, found without importing what they need.
+
+A built-in and a plug-in use the same door: a decorator over a class or function. Built-ins are
+found by reading the source of their folder (so listing and planning never import torch); plug-ins
+by importing the user's file or an installed package's entry point.
+"""
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from bandits.registry import ALGORITHMS, PROBLEMS, algorithm, problem
+from envs.registry import ENVS, env
+from pbrl.errors import ConfigError, PluginError, did_you_mean
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# kind -> (where built-ins live, the decorator that marks them there, entry-point group)
+KINDS: dict[str, tuple[str, str, str]] = {
+    "env": ("envs", "env", "pbrl.envs"),
+    "teacher": ("pbrl/teachers", "teacher", "pbrl.teachers"),
+    "method": ("pbrl/methods", "method", "pbrl.methods"),
+    "query": ("pbrl/queries.py", "query", "pbrl.queries"),
+    "loss": ("pbrl/losses", "loss", "pbrl.losses"),
+    "bandit": ("bandits/algorithms", "algorithm", "pbrl.bandits"),
+    "problem": ("bandits/problems", "problem", "pbrl.problems"),
+}
+REQUIRED = "<required>"
+
+_OWN: dict[str, dict[str, Any]] = {"teacher": {}, "method": {}, "query": {}, "loss": {}}
+_REGISTERED: dict[str, dict[str, Any]] = _OWN | {
+    "env": ENVS,
+    "bandit": ALGORITHMS,
+    "problem": PROBLEMS,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting: its type and default as written, and the sentence under it."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What can be said about a registered name without running it."""
+
+    kind: str
+    name: str
+    summary: str
+    origin: str
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def _decorator(kind: str, name: str) -> Callable[[Any], Any]:
+    def register(obj: Any) -> Any:
+        previous = _REGISTERED[kind].get(name)
+        if previous is not None and previous.__module__ != obj.__module__:
+            raise PluginError(
+                f"{kind} {name!r} of {obj.__module__} is already registered by "
+                f"{previous.__module__}; choose another name"
+            )
+        _REGISTERED[kind][name] = obj
+        return obj
+
+    return register
+
+
+teacher = partial(_decorator, "teacher")
+method = partial(_decorator, "method")
+query = partial(_decorator, "query")
+loss = partial(_decorator, "loss")
+bandit = algorithm
+__all__ = ["bandit", "env", "loss", "method", "problem", "query", "teacher"]
+
+
+# --- finding built-ins by reading source --------------------------------------------------------
+
+
+@cache
+def _sources(kind: str) -> dict[str, Path]:
+    """Built-in name -> file, by one regular expression over the kind's folder."""
+    folder, decorator, _ = KINDS[kind]
+    place = ROOT / folder
+    files = [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
+    pattern = re.compile(rf'^(?:@(?:registry\.)?)?{decorator}\(\s*"([^"]+)"', re.MULTILINE)
+    return {
+        name: file
+        for file in files
+        if file.exists() and file.name != "registry.py"
+        for name in pattern.findall(file.read_text(encoding="utf-8"))
+    }
+
+
+@cache
+def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    return {e.name: e for e in importlib.metadata.entry_points(group=KINDS[kind][2])}
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind: built-ins, imported plug-ins, entry points."""
+    return sorted({*_sources(kind), *_REGISTERED[kind], *_entry_points(kind)})
+
+
+@cache
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def describe(kind: str, name: str) -> Entry:
+    """Summary and parameters of a name; a built-in is read from its source, not imported.
+
+    Raises ConfigError for an unknown name and PluginError for one that does not import.
+    """
+    if kind in _REGISTERED and name in _REGISTERED[kind] and name not in _sources(kind):
+        return _describe_object(kind, name, _REGISTERED[kind][name])
+    if name in _sources(kind):
+        return _describe_source(kind, name, _sources(kind)[name])
+    if name in _entry_points(kind):
+        return _describe_object(kind, name, resolve(kind, name))
+    raise ConfigError(f"unknown {kind} {name!r}; {did_you_mean(name, names(kind))}")
+
+
+def resolve(kind: str, name: str) -> Any:
+    """The registered object itself, importing its module.
+
+    Raises ConfigError for an unknown name and PluginError for one that does not import.
+    """
+    if name not in _REGISTERED[kind]:
+        if name in _sources(kind):
+            file = _sources(kind)[name].relative_to(ROOT).with_suffix("")
+            importlib.import_module(".".join(file.parts).removesuffix(".__init__"))
+        elif name in _entry_points(kind):
+            point = _entry_points(kind)[name]
+            try:
+                _REGISTERED[kind].setdefault(name, point.load())
+            except Exception as error:
+                raise PluginError(
+                    f"{kind} {name!r} ({point.value}) does not import: {error!r}"
+                ) from error
+        else:
+            raise ConfigError(f"unknown {kind} {name!r}; {did_you_mean(name, names(kind))}")
+    return _REGISTERED[kind][name]
+
+
+def load_plugin(path: str | Path) -> dict[str, list[str]]:
+    """Import a user's file; returns the names it registered by kind. A plug-in is code: it runs.
+
+    Raises PluginError when the file is missing, fails to import or registers nothing.
+    """
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise PluginError(f"plug-in {str(path)!r} is not a file; give a path to a .py file")
+    module_name = f"pbrl_plugin_{file.stem}"
+    before = {kind: set(known) for kind, known in _REGISTERED.items()}
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        if spec is None or spec.loader is None:
+            raise PluginError(f"plug-in {str(path)!r} is not Python; give a path to a .py file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except PluginError:
+            del sys.modules[module_name]
+            raise
+        except BaseException as error:
+            del sys.modules[module_name]
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+            line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else "?")
+            raise PluginError(
+                f"plug-in {path} does not import: line {line}: {type(error).__name__}: {error}"
+            ) from error
+        before = {kind: known - _names_from(module_name, kind) for kind, known in before.items()}
+    found = {kind: sorted(_names_from(module_name, kind)) for kind in _REGISTERED}
+    found = {kind: names_ for kind, names_ in found.items() if names_}
+    if not found:
+        raise PluginError(
+            f"plug-in {path} registers nothing; put a decorator such as "
+            '@pbrl.registry.teacher("name") over a class or function'
+        )
+    return found
+
+
+def _names_from(module_name: str, kind: str) -> set[str]:
+    return {n for n, obj in _REGISTERED[kind].items() if obj.__module__ == module_name}
+
+
+# --- describing ---------------------------------------------------------------------------------
+
+_TYPES = {"Literal": Literal, "Sequence": Sequence, "Path": Path, "Any": Any}
+
+
+def _describe_source(kind: str, name: str, file: Path) -> Entry:
+    tree = _parse(file)
+    node, call = _decorated(tree, KINDS[kind][1], name)
+    meta = {
+        k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg and _is_literal(k.value)
+    }
+    target = _config_class(tree, node) if kind == "method" else node
+    summary = _first_sentence(ast.get_docstring(node) or ast.get_docstring(tree) or "")
+    if kind == "method":
+        summary = _first_sentence(ast.get_docstring(tree) or "")
+    parameters = {p.name: p for p in _source_parameters(target, kind)}
+    return Entry(kind, name, summary, str(file.relative_to(ROOT)), parameters, meta)
+
+
+def _decorated(tree: ast.Module, decorator: str, name: str) -> tuple[Any, ast.Call]:
+    for node in tree.body:
+        for call in getattr(node, "decorator_list", []):
+            if (
+                isinstance(call, ast.Call)
+                and ast.unparse(call.func).rpartition(".")[2] == decorator
+                and isinstance(call.args[0], ast.Constant)
+                and call.args[0].value == name
+            ):
+                return node, call
+    raise ConfigError(f"{decorator} {name!r} is not over a top-level class or function")
+
+
+def _config_class(tree: ast.Module, train: ast.FunctionDef) -> ast.ClassDef:
+    wanted = ast.unparse(train.args.args[1].annotation) if train.args.args[1].annotation else ""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == wanted:
+            return node
+    raise ConfigError(f"method needs train(run, cfg: Config) with Config in the same file: {wanted}")
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def _source_parameters(node: Any, kind: str) -> list[Parameter]:
+    if isinstance(node, ast.ClassDef):
+        init = next((f for f in node.body if getattr(f, "name", "") == "__init__"), None)
+        if init is None:
+            return _field_parameters(node)
+        node = init
+    args = node.args
+    plain = args.posonlyargs + args.args
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults))
+    pairs = [*zip(plain, defaults + args.defaults, strict=True)]
+    # A query or a loss is called with data first; only its keyword-only arguments are settings.
+    given = [] if kind in ("query", "loss") else [p for p in pairs if p[0].arg not in ("self", "cls")]
+    given += [*zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+    if kind == "query":
+        given = [p for p in given if p[1] is not None]
+    return [
+        Parameter(
+            a.arg,
+            _evaluate(ast.unparse(a.annotation)) if a.annotation else Any,
+            REQUIRED if d is None else ast.literal_eval(d),
+        )
+        for a, d in given
+    ]
+
+
+def _field_parameters(node: ast.ClassDef) -> list[Parameter]:
+    found = []
+    for i, statement in enumerate(node.body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            following = node.body[i + 1] if i + 1 < len(node.body) else None
+            doc = ""
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                doc = " ".join(str(following.value.value).split())
+            default = REQUIRED if statement.value is None else ast.literal_eval(statement.value)
+            kind = _evaluate(ast.unparse(statement.annotation))
+            found.append(Parameter(statement.target.id, kind, default, doc))
+    return found
+
+
+def _evaluate(annotation: str) -> Any:
+    """A type from its source text; the text is that of a shipped file, never of data."""
+    try:
+        return eval(annotation, {**_TYPES})
+    except NameError:
+        return Any
+
+
+def _describe_object(kind: str, name: str, obj: Any) -> Entry:
+    target = obj
+    module = sys.modules.get(obj.__module__)
+    if kind == "env":
+        target = obj.make
+    if kind == "method":
+        hints = typing.get_type_hints(obj)
+        target = hints.get("cfg")
+        if target is None:
+            raise PluginError(f"method {name!r} must be train(run, cfg: Config); found no cfg type")
+    summary = _first_sentence(inspect.getdoc(target if kind == "env" else obj) or "")
+    if kind == "method":
+        summary = summary or _first_sentence(inspect.getdoc(module) or "")
+        parameters = {
+            n: Parameter(n, f.annotation, REQUIRED if f.is_required() else f.default)
+            for n, f in target.model_fields.items()
+        }
+        return Entry(kind, name, summary, _origin(module), parameters)
+    skip = ("query", "loss")
+    parameters = {
+        p.name: Parameter(
+            p.name,
+            Any if p.annotation is p.empty else p.annotation,
+            REQUIRED if p.default is p.empty else p.default,
+        )
+        for p in inspect.signature(target).parameters.values()
+        if p.kind is p.KEYWORD_ONLY or (kind not in skip and p.kind is p.POSITIONAL_OR_KEYWORD)
+        if kind != "query" or p.default is not p.empty
+    }
+    return Entry(kind, name, summary, _origin(module), parameters, dict(getattr(obj, "meta", {})))
+
+
+def _origin(module: Any) -> str:
+    return str(getattr(module, "__file__", "?"))
+
+
+def _first_sentence(doc: str) -> str:
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+# --- checking what a suite gives ----------------------------------------------------------------
+
+
+def check_parameters(entry: Entry, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """`given` with every default filled in and every value of its declared type.
+
+    Raises ConfigError naming `where`, the key, what was found and what is expected.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    for key in given:
+        if key not in entry.parameters:
+            hint = did_you_mean(key, entry.parameters) if entry.parameters else "it takes none"
+            raise ConfigError(f"{where}: {entry.kind} {entry.name!r} has no parameter {key!r}; {hint}")
+    full = {}
+    for p in entry.parameters.values():
+        if p.name not in given:
+            if p.default is REQUIRED:
+                raise ConfigError(f"{where}: {entry.kind} {entry.name!r} needs a value for {p.name!r}")
+            full[p.name] = p.default
+            continue
+        try:
+            full[p.name] = TypeAdapter(p.type).validate_python(given[p.name])
+        except ValidationError as error:
+            raise ConfigError(
+                f"{where}: {entry.kind} {entry.name!r}: {p.name} = {given[p.name]!r}; "
+                f"expected {_type_name(p.type)} ({error.errors()[0]['msg'].lower()})"
+            ) from None
+    return full
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
