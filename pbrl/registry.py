@@ -13,7 +13,6 @@ import inspect
 import re
 import sys
 import traceback
-import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -297,16 +296,30 @@ def _evaluate(annotation: str) -> Any:
         return Any
 
 
+def config_class(train: Any) -> Any:
+    """The pydantic Config that a method's train(run, cfg: Config) declares.
+
+    Raises PluginError when there is none.
+    """
+    parameters = list(inspect.signature(train).parameters.values())
+    found = parameters[1].annotation if len(parameters) == 2 else None
+    if isinstance(found, str):
+        found = getattr(sys.modules[train.__module__], found, None)
+    if not hasattr(found, "model_fields"):
+        raise PluginError(
+            f"{train.__module__}.{train.__name__}: found {inspect.signature(train)}; expected "
+            "train(run, cfg: Config) with Config a pydantic BaseModel of the same file"
+        )
+    return found
+
+
 def _describe_object(kind: str, name: str, obj: Any) -> Entry:
     target = obj
     module = sys.modules.get(obj.__module__)
     if kind == "env":
         target = obj.make
     if kind == "method":
-        hints = typing.get_type_hints(obj)
-        target = hints.get("cfg")
-        if target is None:
-            raise PluginError(f"method {name!r} must be train(run, cfg: Config); found no cfg type")
+        target = config_class(obj)
     summary = _first_sentence(inspect.getdoc(target if kind == "env" else obj) or "")
     if kind == "method":
         summary = summary or _first_sentence(inspect.getdoc(module) or "")

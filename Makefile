@@ -1,0 +1,44 @@
+# Two commands: `make bench` and `make test`. Nothing outside this folder is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUITE  ?= quick
+OUT    ?= bench/$(SUITE)
+JOBS   ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
+
+.PHONY: bench test test-slow lint clean
+
+bench: $(VENV)/.run
+	$(BIN)/pbrl run $(SUITE) -o $(OUT) --jobs $(JOBS) $(BENCH_ARGS)
+	$(BIN)/pbrl table $(OUT)
+	$(BIN)/pbrl plot $(OUT)
+
+test: lint
+	$(BIN)/pytest
+
+# Minutes to an hour: kill-and-resume at random moments, reproduction targets, coverage of intervals.
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(BIN)/python:
+	$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f'found Python {v[0]}.{v[1]}, expected 3.11 or 3.12: make PYTHON=python3.11 ...')"
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by itself: pip then never looks for another build of it.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,ray]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
