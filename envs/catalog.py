@@ -1,0 +1,147 @@
+"""The built-in environments, as tables: reading them imports no simulator.
+
+A test makes every entry and compares what is said here with what the environment does.
+"""
+
+from math import inf
+from typing import Any
+
+from envs.registry import EnvSpec, register
+
+# dm_control 1.0.28, domains and tasks of the Control Suite (Tassa et al. 2018, and the later
+# quadruped and dog domains); every task lasts 1000 control steps and pays a reward in [0, 1]. Left
+# out: `lqr` (unbounded actions and rewards, no time limit) and `humanoid-run_pure_state`.
+DM_CONTROL = {
+    "acrobot": ["swingup", "swingup_sparse"],
+    "ball_in_cup": ["catch"],
+    "cartpole": [
+        "balance",
+        "balance_sparse",
+        "swingup",
+        "swingup_sparse",
+        "two_poles",
+        "three_poles",
+    ],
+    "cheetah": ["run"],
+    "dog": ["fetch", "run", "stand", "trot", "walk"],
+    "finger": ["spin", "turn_easy", "turn_hard"],
+    "fish": ["swim", "upright"],
+    "hopper": ["hop", "stand"],
+    "humanoid": ["run", "stand", "walk"],
+    "humanoid_CMU": ["run", "stand", "walk"],
+    "manipulator": ["bring_ball", "bring_peg", "insert_ball", "insert_peg"],
+    "pendulum": ["swingup"],
+    "point_mass": ["easy", "hard"],
+    "quadruped": ["escape", "fetch", "run", "walk"],
+    "reacher": ["easy", "hard"],
+    "stacker": ["stack_2", "stack_4"],
+    "swimmer": ["swimmer6", "swimmer15"],
+    "walker": ["run", "stand", "walk"],
+}
+
+# Meta-World 3.1.1 (Yu et al. 2020; rewards of its second version, in [0, 10]).
+META_WORLD = (
+    "assembly basketball bin-picking box-close button-press button-press-topdown "
+    "button-press-topdown-wall button-press-wall coffee-button coffee-pull coffee-push dial-turn "
+    "disassemble door-close door-lock door-open door-unlock drawer-close drawer-open faucet-close "
+    "faucet-open hammer hand-insert handle-press handle-press-side handle-pull handle-pull-side "
+    "lever-pull peg-insert-side peg-unplug-side pick-out-of-hole pick-place pick-place-wall "
+    "plate-slide plate-slide-back plate-slide-back-side plate-slide-side push push-back push-wall "
+    "reach reach-wall shelf-place soccer stick-pull stick-push sweep sweep-into window-close "
+    "window-open"
+)
+
+
+def _dm_control(domain: str, task: str) -> EnvSpec:
+    return EnvSpec(
+        name=f"{domain}-{task}".lower().replace("_", "-"),
+        horizon=1000,
+        reward_range=(0.0, 1.0),
+        success_key=None,
+        summary=f"dm_control suite, domain {domain}, task {task}.",
+        entry_point="envs.dm_control:SuiteEnv",
+        parameters={"action_repeat": (int, 1)},
+        fixed={"domain": domain, "task": task},
+    )
+
+
+def _meta_world(task: str) -> EnvSpec:
+    return EnvSpec(
+        name=f"{task}-v3",
+        horizon=500,
+        reward_range=(0.0, 10.0),
+        success_key="success",
+        summary=f"Meta-World, task {task}, a new goal each episode, visible by default.",
+        entry_point="envs.meta_world:MetaWorldEnv",
+        parameters={"goal_visible": (bool, True)},
+        fixed={"task": f"{task}-v3"},
+    )
+
+
+def _gym_mujoco(name: str) -> EnvSpec:
+    body = name.removesuffix("-v5")
+    return EnvSpec(
+        name=name,
+        horizon=1000,
+        reward_range=(-inf, inf),
+        success_key=None,
+        summary=f"gymnasium {body}: a fall ends the episode, so its length leaks the reward unless "
+        "terminate_when_unhealthy=false; rewards can be negative.",
+        entry_point="envs.gym_mujoco:GymMujocoEnv",
+        parameters={"terminate_when_unhealthy": (bool, True)},
+        fixed={"task": name},
+        early_termination=True,
+    )
+
+
+def _small() -> list[EnvSpec]:
+    empty: dict[str, Any] = {}
+    return [
+        EnvSpec(
+            "pointmass",
+            100,
+            (0.0, 1.0),
+            "success",
+            "A damped point in a square that must reach a goal; exact, microseconds a step.",
+            "envs.pointmass:PointMass",
+            empty,
+        ),
+        EnvSpec(
+            "gridworld",
+            50,
+            (0.0, 1.0),
+            "success",
+            "A slippery grid with a goal in the corner, whose optimal value is computed exactly.",
+            "envs.gridworld:GridWorld",
+            {"size": (int, 5), "slip": (float, 0.1)},
+        ),
+        EnvSpec(
+            "pendulum",
+            200,
+            (0.0, 16.2736045),
+            None,
+            "gymnasium Pendulum-v1 with 16.2736 added to each reward, so that none is negative.",
+            "envs.classic:Pendulum",
+            empty,
+        ),
+        EnvSpec(
+            "mountaincar-continuous",
+            999,
+            (0.0, 100.1),
+            "success",
+            "gymnasium MountainCarContinuous-v0 with 0.1 added to each reward; the goal holds.",
+            "envs.classic:MountainCar",
+            empty,
+        ),
+    ]
+
+
+for _spec in [
+    *(_dm_control(domain, task) for domain, tasks in DM_CONTROL.items() for task in tasks),
+    *map(_meta_world, META_WORLD.split()),
+    _gym_mujoco("hopper-v5"),
+    _gym_mujoco("walker2d-v5"),
+    _gym_mujoco("ant-v5"),
+    *_small(),
+]:
+    register(_spec)

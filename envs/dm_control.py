@@ -1,0 +1,101 @@
+"""Tasks of the dm_control suite as gymnasium environments.
+
+An adapter of our own and not shimmy's (2.0.1): shimmy restores no state, returns a dictionary of
+float64 arrays that two more wrappers must flatten and cast, and computes an observation for each
+of the steps an action is repeated. What both have in common: the end of an episode by the time
+limit is a truncation.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from envs.rendering import load_mujoco
+
+load_mujoco()
+
+from dm_control import suite  # noqa: E402
+
+from envs.mujoco_state import State, model_arrays, restore, snapshot  # noqa: E402
+
+
+class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A task of the dm_control suite (Tassa et al. 2018, Tunyasuvunakool et al. 2020).
+
+    Observations: the task's arrays in its own order, flattened to float32 [O]. Actions: float [A]
+    in [-1, 1], scaled to the actuators' ranges (only quadruped differs). Rewards: [0, 1] per
+    control step, summed over `action_repeat` steps. Episodes: 1000 control steps; no task here
+    ends earlier. Raises `dm_control.rl.control.PhysicsError` when the simulation diverges.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012
+    render_mode = "rgb_array"
+
+    def __init__(self, domain: str, task: str, action_repeat: int = 1) -> None:
+        self._env = suite.load(domain, task, task_kwargs={"random": 0})
+        self._task, self._physics = self._env.task, self._env.physics
+        self._original = model_arrays(self._physics.model.ptr)
+        self._substeps = self._env._n_sub_steps
+        self._repeat = action_repeat
+        self._steps, self._limit = 0, round(self._env._step_limit)
+        actions = self._env.action_spec()
+        self.action_space = Box(-1.0, 1.0, actions.shape, np.float32)
+        self._middle = (actions.maximum + actions.minimum) / 2
+        self._half = (actions.maximum - actions.minimum) / 2
+        size = sum(int(np.prod(s.shape)) for s in self._env.observation_spec().values())
+        self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self._task._random = np.random.RandomState(seed)
+        self._steps = 0
+        return self._flat(self._env.reset().observation), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        task, physics = self._task, self._physics
+        control = self._middle + self._half * action
+        reward = 0.0
+        for _ in range(self._repeat):
+            task.before_step(control, physics)
+            physics.step(self._substeps)
+            task.after_step(physics)
+            reward += float(task.get_reward(physics))
+            self._steps += 1
+            if self._steps >= self._limit:
+                break
+        truncated = self._steps >= self._limit
+        return self._flat(task.get_observation(physics)), reward, False, truncated, {}
+
+    def _flat(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        parts = [np.ravel(part) for part in observation.values()]
+        return np.concatenate(parts).astype(np.float32)
+
+    def get_state(self) -> State:
+        """All that decides how the episode, and those after it, go on."""
+        return {
+            "physics": snapshot(self._physics.model.ptr, self._physics.data.ptr, self._original),
+            "random": self._task._random.get_state(legacy=False),
+            "steps": self._steps,
+        }
+
+    def set_state(self, state: State) -> None:
+        """Continue from a state of `get_state`; raises ValueError for one of another task."""
+        # Some tasks set constants of theirs only at reset; what it draws is overwritten below.
+        self._env.reset()
+        model, data = self._physics.model.ptr, self._physics.data.ptr
+        restore(model, data, self._original, state["physics"])
+        self._task._random.set_state(state["random"])
+        self._steps = state["steps"]
+
+    def render(self) -> np.ndarray:
+        """A frame, uint8 [256, 256, 3], from the task's first camera."""
+        return self._physics.render(256, 256, camera_id=0 if self._physics.model.ncam else -1)
+
+    def close(self) -> None:
+        self._env.close()
