@@ -1,0 +1,35 @@
+"""Results as plain files: one folder per cell, complete or visibly not; no database, no server.
+
+Nothing here imports torch, polars or numpy before a cell is written or rows are read.
+"""
+
+from pbrl.store.cell import Cell, FailureKind, Status, cell_id, identity
+from pbrl.store.lease import LeaseLost, Locked
+from pbrl.store.results import (
+    CellInfo,
+    Results,
+    cells,
+    labels,
+    load,
+    measured_seconds,
+    read_plan,
+    write_plan,
+)
+
+__all__ = [
+    "Cell",
+    "CellInfo",
+    "FailureKind",
+    "LeaseLost",
+    "Locked",
+    "Results",
+    "Status",
+    "cell_id",
+    "cells",
+    "identity",
+    "labels",
+    "load",
+    "measured_seconds",
+    "read_plan",
+    "write_plan",
+]

@@ -1,0 +1,365 @@
+"""One cell and its folder `<root>/cells/<id>/`.
+
+config.json       what it computes
+lease             the process computing it, if any
+journal.jsonl     rows so far                       } only until
+checkpoints/      state at one step, the newest two } it is finished
+metrics.parquet   all rows                          } only when
+weights/          what was learned                  } it is finished
+manifest.json     sizes, digests, versions, time: written last
+failure.json      why it stopped, and the command that repeats it
+log.txt           standard output and error of its process
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import pbrl
+from pbrl.errors import StoreError
+from pbrl.store import atomic, checkpoint, frames, journal
+from pbrl.store.lease import Lease, holder
+
+Status = Literal["done", "running", "failed", "missing"]
+FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug"]
+AXES = ("algorithm", "method", "problem", "env", "teacher")
+_log = logging.getLogger("pbrl")
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides the result: all but labels and how it is executed."""
+    return {
+        key: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key != "execution"
+    }
+
+
+def cell_id(config: dict[str, Any]) -> str:
+    """Names and seed, then twelve hex digits of the SHA-256 of configuration and version.
+
+    At most 80 characters out of a-z, 0-9, dot, underscore and hyphen: safe as a folder's name.
+    """
+    names = [config[axis]["name"] for axis in AXES if config.get(axis)]
+    slug = re.sub(r"[^a-z0-9_-]+", "-", "-".join([*names, f"s{config.get('seed', 0)}"]).lower())
+    content = {"config": identity(config), "version": pbrl.__version__}
+    return f"{slug[:67].strip('-')}-{sha256(atomic.canonical(content)).hexdigest()[:12]}"
+
+
+class Cell:
+    """One run of a suite, known by its configuration; nothing is created before `lock`."""
+
+    def __init__(self, root: Path, config: dict[str, Any]) -> None:
+        self.root, self.config = Path(root), config
+        self.id = cell_id(config)
+        self.path = self.root / "cells" / self.id
+        self.notices: list[str] = []
+        """what a user should know though the cell went on, such as a damaged checkpoint"""
+        self._lease: Lease | None = None
+        self._journal: journal.Journal | None = None
+        self._seconds = 0.0
+        self._opened = time.monotonic()
+
+    @classmethod
+    def at(cls, path: Path) -> "Cell":
+        """The cell of an existing folder; raises StoreError when its config.json is not there."""
+        try:
+            config = json.loads((path / "config.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} is not a cell's folder: config.json: {error}") from error
+        cell = cls(path.parent.parent, config)
+        if cell.id != path.name:
+            raise StoreError(
+                f"{path} is of another version of pbrl or was edited: its config.json now stands "
+                f"for {cell.id}; run its suite again"
+            )
+        return cell
+
+    # --- what can be said without running it ----------------------------------------------------
+
+    def status(self) -> Status:
+        """Done, running, failed, or missing (which includes: interrupted, will resume)."""
+        if (self.path / "manifest.json").exists():
+            return "done"
+        if self._is_running():
+            return "running"
+        return "failed" if (self.path / "failure.json").exists() else "missing"
+
+    def _is_running(self) -> bool:
+        found = holder(self.path)
+        if found is None or found.is_dead():
+            return False
+        # Only shown, so the wall clocks of two machines may be compared, with an hour's slack.
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - (self.path / "lease").stat().st_mtime < 3600
+        return False
+
+    def failure(self) -> dict[str, Any] | None:
+        """kind, message, traceback, seed, log, command, step; None when it did not fail."""
+        try:
+            return json.loads((self.path / "failure.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            return {"kind": "lost", "message": f"failure.json is damaged: {error}"}
+
+    def progress(self) -> dict[str, Any] | None:
+        """step of the newest row, and of the newest checkpoint; None before the first row."""
+        row = journal.last(self.path / "journal.jsonl")
+        if row is None:
+            return None
+        saved = checkpoint.steps(self.path / "checkpoints")
+        return {"step": row.get("step"), "checkpoint": saved[0] if saved else None}
+
+    # --- running it -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, *, expired_token: str | None = None) -> Iterator[None]:
+        """Hold the cell; creates its folder. Raises Locked when another process computes it.
+
+        `expired_token` (from lease.Watch) allows taking over the lease that was seen to expire.
+        """
+        atomic.make_folder(self.path)
+        if self.path.resolve().parent != (self.root / "cells").resolve():
+            raise StoreError(f"{self.path} leads out of the results folder; remove that link")
+        lease = Lease(self.path)
+        lease.take(expired_token=expired_token)
+        self._lease = lease
+        self._opened = time.monotonic()
+        try:
+            if self.status() != "done":
+                self._prepare()
+            yield
+        finally:
+            self._lease = None
+            try:
+                if self._journal is not None:
+                    self._journal.close()
+                    self._journal = None
+            finally:
+                lease.release()
+
+    def _prepare(self) -> None:
+        atomic.clean(self.path)
+        atomic.clean(self.path / "checkpoints")
+        text = json.dumps(self.config, indent=1).encode() + b"\n"
+        atomic.write_file(self.path / "config.json", text)
+
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise RuntimeError("a cell is written only inside `with cell.lock():`")
+        return self._lease
+
+    def restore(self) -> tuple[dict[str, Any], int] | None:
+        """State and step of the newest intact checkpoint, and the journal cut to that moment.
+
+        None, with an empty journal, when there is no checkpoint or none is intact. Every damaged
+        one is deleted, logged and kept in `notices`.
+        """
+        self._held()
+        folder = self.path / "checkpoints"
+        for step in checkpoint.steps(folder):
+            try:
+                state, manifest = checkpoint.read(folder, step)
+                self._journal = self._journal_at(manifest["journal"])
+            except StoreError as error:
+                self._note(f"checkpoint of step {step} is not used: {error}")
+                atomic.remove(checkpoint.place(folder, step))
+                continue
+            self._seconds = manifest["seconds"]
+            self.notices = [*manifest["notices"], *self.notices]
+            return state, step
+        if self.notices:
+            self._note("no intact checkpoint is left: the cell starts again from its beginning")
+        self._journal = journal.Journal(self.path / "journal.jsonl")
+        return None
+
+    def _journal_at(self, seal: dict[str, Any]) -> journal.Journal:
+        path = self.path / "journal.jsonl"
+        try:
+            kept = path.read_bytes()[: seal["size"]]
+        except FileNotFoundError:
+            kept = b""
+        if sha256(kept).hexdigest() != seal["sha256"]:
+            raise StoreError(f"{path} is damaged before the place this checkpoint continues from")
+        return journal.Journal(path, size=seal["size"])
+
+    def _note(self, text: str) -> None:
+        self.notices.append(text)
+        _log.warning("%s: %s", self.id, text)
+
+    def _rows(self) -> journal.Journal:
+        self._held()
+        if self._journal is None:
+            self.restore()
+        assert self._journal is not None
+        return self._journal
+
+    def journal(self, row: dict[str, Any]) -> None:
+        """Append one flat row of scalars; it is durable from the next checkpoint on."""
+        self._rows().append(row)
+
+    def checkpoint(self, state: dict[str, Any], *, step: int) -> None:
+        """Save the state before iteration `step`, durably; the one before it is kept too.
+
+        Raises CellError for a state that cannot be stored, StoreError when the disk refuses, and
+        LeaseLost when another process took the cell over; the last checkpoint then stays valid.
+        """
+        seal = self._rows().sync()
+        target = checkpoint.place(self.path / "checkpoints", step)
+        temp = atomic.temporary(target)
+        try:
+            atomic.make_folder(temp)
+            manifest = {
+                "step": step,
+                "journal": seal,
+                "seconds": self.seconds,
+                "notices": self.notices,
+                "files": checkpoint.write_state(temp, state),
+            }
+            atomic.write_file(temp / "manifest.json", atomic.sealed(manifest))
+            self._publish(temp, target)
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                atomic.remove(temp)
+            raise
+        for old in checkpoint.steps(target.parent)[checkpoint.KEPT :]:
+            atomic.remove(checkpoint.place(target.parent, old))
+
+    def _publish(self, temp: Path, target: Path) -> None:
+        with self._held().publishing(), atomic.explained(target):
+            if target.exists():
+                atomic.remove(target)
+            atomic.rename_folder(temp, target)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on this cell by all its processes, without what was lost in a crash."""
+        return self._seconds + time.monotonic() - self._opened
+
+    def finish(self, summary: dict[str, Any], *, weights: dict[str, Any] | None = None) -> None:
+        """Publish the rows and what was learned, then the manifest; then drop the checkpoints.
+
+        metrics.parquet and weights/ hold no time and no path: equal runs give equal bytes. Raises
+        StoreError when the disk refuses and LeaseLost when another process took the cell over.
+        """
+        self._rows().sync()
+        rows, damaged = journal.read(self.path / "journal.jsonl")
+        if damaged:
+            raise StoreError(f"{self.path / 'journal.jsonl'}: {damaged} lines changed on disk")
+        metrics = frames.to_parquet(rows)
+        with self._held().publishing():
+            atomic.write_file(self.path / "metrics.parquet", metrics)
+        files = {"metrics.parquet": checkpoint.seal_of(self.path / "metrics.parquet")}
+        if weights is not None:
+            target = self.path / "weights"
+            temp = atomic.temporary(target)
+            atomic.make_folder(temp)
+            seals = checkpoint.write_state(temp, weights)
+            self._publish(temp, target)
+            files |= {f"weights/{name}": seal for name, seal in seals.items()}
+        manifest = {
+            "schema": 1,
+            "id": self.id,
+            "seconds": self.seconds,
+            "summary": summary,
+            "notices": self.notices,
+            "environment": environment() | {"device": self.config.get("device", "cpu")},
+            "files": files,
+        }
+        with self._held().publishing():
+            atomic.write_file(self.path / "manifest.json", atomic.sealed(manifest))
+        for saved in checkpoint.steps(self.path / "checkpoints"):
+            atomic.remove(checkpoint.place(self.path / "checkpoints", saved))
+        for leftover in ("checkpoints", "journal.jsonl", "failure.json"):
+            atomic.remove(self.path / leftover)
+
+    def weights(self) -> Any:
+        """What a finished cell learned; raises StoreError when missing or damaged."""
+        manifest = atomic.read_sealed(self.path / "manifest.json")
+        seals = {n: s for n, s in manifest["files"].items() if n.startswith("weights/")}
+        if not seals:
+            raise StoreError(f"{self.id} has no weights")
+        for name, seal in seals.items():
+            if not checkpoint.is_intact(self.path / name, seal):
+                raise StoreError(f"{self.path / name} is damaged; delete the cell's folder")
+        return checkpoint.read_state(self.path / "weights")
+
+    def fail(self, kind: FailureKind, message: str, *, traceback: str, command: str) -> None:
+        """Record why the cell stopped; `command` repeats it alone, in the foreground."""
+        saved = checkpoint.steps(self.path / "checkpoints")
+        content = {
+            "kind": kind,
+            "message": message,
+            "traceback": traceback,
+            "command": command,
+            "seed": self.config.get("seed"),
+            "log": str(self.path / "log.txt"),
+            "checkpoint": saved[0] if saved else None,
+        }
+        with self._held().publishing():
+            text = json.dumps(content, indent=1).encode() + b"\n"
+            atomic.write_file(self.path / "failure.json", text)
+
+
+# --- where it ran -------------------------------------------------------------------------------
+
+_PACKAGES = ("torch", "numpy", "numba", "polars", "safetensors")
+_SIMULATORS = ("stable_baselines3", "gymnasium", "mujoco", "dm_control", "metaworld")
+_SOURCE = Path(pbrl.__file__).resolve().parent.parent
+
+
+@functools.cache
+def source_digest() -> str:
+    """SHA-256 over every Python file of pbrl, bandits and envs."""
+    whole = sha256()
+    for package in ("bandits", "envs", "pbrl"):
+        for file in sorted((_SOURCE / package).rglob("*.py")):
+            whole.update(str(file.relative_to(_SOURCE)).encode() + b"\0" + file.read_bytes())
+    return whole.hexdigest()
+
+
+@functools.cache
+def commit() -> str | None:
+    """The git commit of the checkout pbrl runs from; None for an installed package."""
+    if not (_SOURCE / ".git").exists():
+        return None
+    import subprocess
+
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(_SOURCE), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+@functools.cache
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package.replace("_", "-"))
+
+
+def environment() -> dict[str, Any]:
+    """What bit-equality depends on: versions of what is imported, source, commit, threads."""
+    import platform
+
+    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1
+    return {
+        "pbrl": pbrl.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {
+            name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
+        },
+        "source": source_digest(),
+        "commit": commit(),
+        "threads": threads,
+    }
