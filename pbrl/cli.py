@@ -3,15 +3,16 @@
 import json
 import os
 import sys
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pbrl import __version__
-from pbrl.errors import CellError, ConfigError, PbrlError, StoreError, did_you_mean
+from pbrl.errors import CellError, ConfigError, PbrlError, did_you_mean
+
+if TYPE_CHECKING:
+    from pbrl.store import Cell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +23,9 @@ app = typer.Typer(
     "Try: pbrl plan quick, pbrl run quick, pbrl plot runs/quick",
 )
 
-SuiteArgument = Annotated[str, typer.Argument(help="a YAML file or the name of a shipped suite")]
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="a YAML file or the name of a shipped suite")
+]
 FolderArgument = Annotated[Path, typer.Argument(help="a results folder")]
 OutOption = Annotated[
     Path | None, typer.Option("-o", "--out", help="results folder; default runs/<suite name>")
@@ -33,7 +36,7 @@ SetOption = Annotated[
 ]
 PluginOption = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE", help="import this Python file first; it is code and runs"),
+    typer.Option("--plugin", metavar="FILE", help="import this Python file, which runs"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
@@ -82,7 +85,7 @@ def list_(
     plugin: PluginOption = None,
 ) -> None:
     """Names that can stand in a suite, with what each is and its parameters."""
-    from pbrl import registry, suite
+    from pbrl import registry, screen, suite
     from pbrl.errors import PluginError
 
     _load_plugins(plugin)
@@ -111,159 +114,68 @@ def list_(
     if as_json:
         print(json.dumps(found, indent=1, default=str))
     elif what is None:
-        _print_names(found)
+        screen.print_names(found)
     else:
-        _print_entries(found[what])
-
-
-def _print_names(found: dict[str, list[dict[str, Any]]]) -> None:
-    import textwrap
-
-    width = min(100, _width())
-    for plural, entries in found.items():
-        names = ", ".join(str(e["name"]) for e in entries)
-        indent = " " * 11
-        print(textwrap.fill(names, width, initial_indent=f"{plural:<11}", subsequent_indent=indent))
-    print("\nMore about one kind: pbrl list methods")
-
-
-def _print_entries(entries: list[dict[str, Any]]) -> None:
-    import textwrap
-
-    width = min(100, _width())
-    for entry in entries:
-        extra = " ".join(
-            f"[{k}: {v}]" for k, v in entry.items() if k not in ("name", "summary", "parameters")
-        )
-        print(entry["name"])
-        for text in (entry["summary"], extra):
-            if text:
-                print(textwrap.fill(text, width, initial_indent="    ", subsequent_indent="    "))
-        if entry.get("parameters"):
-            shown = ", ".join(f"{k}={v!r}" for k, v in entry["parameters"].items())
-            shown = shown.replace("'<required>'", "...")
-            print(textwrap.fill(shown, width, initial_indent="    ", subsequent_indent="      "))
-
-
-def _width() -> int:
-    return os.get_terminal_size().columns if sys.stdout.isatty() else 100
+        screen.print_entries(found[what])
 
 
 @app.command()
 def plan(
-    suite_name: Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file or a shipped suite")],
+    suite_name: SuiteArgument,
     out: OutOption = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
-    from pbrl import schedule, store, suite
+    from pbrl import screen
 
     _load_plugins(plugin)
+    cells, root, name = _cells(suite_name, out, settings)
+    rows = screen.plan_rows(cells, root)
+    done = sum(row["done"] for row in rows)
+    left = sum(row["seconds_left"] for row in rows)
+    if as_json:
+        total = {"cells": len(cells), "done": done, "seconds_left": left}
+        print(json.dumps({"suite": name, "folder": str(root), **total, "rows": rows}, indent=1))
+        return
+    screen.show(screen.plan_table(rows))
+    known = "from the cells done" if done else "a rough guess until a cell is done"
+    about = f"about {screen.duration(left)} of one core left ({known})" if left else "nothing left"
+    print(f"\n{len(cells)} cells, {done} done in {root}; {about}")
+
+
+def _cells(
+    suite_name: str, out: Path | None, settings: list[str] | None
+) -> "tuple[list[Cell], Path, str]":
+    from pbrl import store, suite
+
     content = suite.read(suite_name, settings=tuple(settings or ()))
     configs = suite.cells(content)
     root = out or Path("runs") / content["name"]
-    cells = [store.Cell(root, config) for config in configs]
-    seconds = store.measured_seconds(root) if root.is_dir() else {}
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for cell in cells:
-        config = cell.config
-        row = rows.setdefault(_group(config), {"cells": 0, "done": 0, "labels": "", "seconds": 0.0})
-        row["cells"] += 1
-        done = cell.status() == "done"
-        row["done"] += done
-        if not done:
-            row["seconds"] += _estimate(config, seconds)
-        if config["kind"] == "online" and "label_interval" in config["method"]:
-            sessions = schedule.sessions_of(config["method"])
-            row["labels"] = f"{sum(n for _, n in sessions)} in {len(sessions)}"
-    if as_json:
-        listing = [{"group": " / ".join(k), **v} for k, v in rows.items()]
-        print(json.dumps({"suite": content["name"], "folder": str(root), "groups": listing}, indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("kind", "task", "learner", "teacher", "size"):
-        table.add_column(title, overflow="fold")
-    for title in ("cells", "done", "labels in sessions", "time left"):
-        table.add_column(title, justify="right")
-    for key, row in rows.items():
-        left = "" if row["done"] == row["cells"] else _duration(row["seconds"])
-        table.add_row(*key, str(row["cells"]), str(row["done"]), row["labels"], left)
-    console = Console(width=max(_width(), 100))
-    console.print(table)
-    total = sum(r["seconds"] for r in rows.values())
-    done = sum(r["done"] for r in rows.values())
-    print(
-        f"\n{len(cells)} cells, {done} done in {root}; about {_duration(total)} of one core left"
-        f" ({'measured here' if seconds else 'rough: no cell has finished in this folder'})"
-    )
-
-
-def _group(config: dict[str, Any]) -> tuple[str, ...]:
-    if config["kind"] == "bandit":
-        return (
-            "bandit",
-            config["problem"]["label"],
-            config["algorithm"]["label"],
-            "",
-            f"{config['horizon']:,} duels x {config['repetitions']}",
-        )
-    teacher = config["teacher"]["label"] if config["teacher"] else "-"
-    return (
-        config["kind"],
-        config["env"]["label"],
-        config["method"]["label"],
-        teacher,
-        f"{config['steps']:,} steps",
-    )
-
-
-ROUGH_SECONDS = {"online": 0.006, "bandit": 1e-6}  # per step and per duel, one 2020s server core
-
-
-def _estimate(config: dict[str, Any], seconds: dict[str, float]) -> float:
-    """Expected seconds of a cell: that of finished cells like it, or a rough rate."""
-    size = config["steps"] if config["kind"] == "online" else config["horizon"] * config["repetitions"]
-    return size * seconds.get("/".join(_group(config)[:4]), ROUGH_SECONDS[config["kind"]])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return [store.Cell(root, config) for config in configs], root, content["name"]
 
 
 @app.command()
 def run(
-    suite_name: Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file or a shipped suite")],
+    suite_name: SuiteArgument,
     out: OutOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="cells at once, one thread each")] = 1,
     executor: Annotated[str, typer.Option(help="local, or ray for a cluster")] = "local",
-    address: Annotated[str | None, typer.Option(help="Ray cluster address")] = None,
+    address: Annotated[str | None, typer.Option(help="address of a Ray cluster")] = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
-    from pbrl import runner, store, suite
+    from pbrl import runner, screen, store
 
     if executor not in ("local", "ray"):
         raise ConfigError(f"--executor {executor!r}; expected local or ray")
     plugins = _load_plugins(plugin)
-    content = suite.read(suite_name, settings=tuple(settings or ()))
-    configs = suite.cells(content)
-    root = out or Path("runs") / content["name"]
-    cells = [store.Cell(root, config) for config in configs]
+    cells, root, _ = _cells(suite_name, out, settings)
     store.write_plan(root, cells)
-    from pbrl.progress import Progress
-
-    with Progress(cells) as progress:
-        summary = runner.run_cells(
+    with screen.Progress(cells) as progress:
+        runner.run_cells(
             cells,
             root,
             jobs=jobs,
@@ -272,4 +184,85 @@ def run(
             address=address,
             on_event=progress.event,
         )
-    _conclude(summary, root)
+    states = Counter(cell.status() for cell in cells)
+    print(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    failed = [cell for cell in cells if cell.status() == "failed"]
+    screen.print_failures(failed)
+    if failed:
+        sys.exit(1)
+
+
+@app.command()
+def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Every planned cell of a results folder: done, running, failed (why), missing."""
+    from pbrl import screen, store
+    from pbrl.suite import title
+
+    cells = [store.Cell(folder, config) for config in store.read_plan(folder)]
+    rows = [
+        {
+            "cell": cell.id,
+            "title": title(cell.config),
+            "status": cell.status(),
+            "progress": cell.progress(),
+            "failure": cell.failure(),
+        }
+        for cell in cells
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    screen.show(screen.status_table(rows))
+    states = Counter(row["status"] for row in rows)
+    print(f"\n{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    screen.print_failures([cell for cell in cells if cell.status() == "failed"])
+
+
+@app.command()
+def plot(folder: FolderArgument) -> None:
+    """Return and regret curves, feedback efficiency, performance profiles, and one HTML page."""
+    from pbrl import report
+
+    for path in [*report.plot(folder), report.html(folder)]:
+        print(path)
+
+
+@app.command()
+def table(
+    folder: FolderArgument,
+    format: Annotated[str, typer.Option(help="md, csv, latex or json")] = "md",
+    strict: Annotated[bool, typer.Option(help="fail on missing, failed or mixed cells")] = False,
+) -> None:
+    """Final scores with intervals over seeds, one row per task, learner and teacher."""
+    from pbrl import report
+
+    print(report.table(folder, format=format, strict=strict))
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="a name, or a plug-in file")],
+    plugin: PluginOption = None,
+) -> None:
+    """Contract tests of an environment, teacher, method, query, loss, bandit or problem."""
+    from pbrl import check as contract
+
+    _load_plugins(plugin)
+    broken = 0
+    for kind, name in contract.targets(what):
+        violations = contract.violations(kind, name)
+        print(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
+        for violation in violations:
+            print(f"  - {violation}")
+        broken += bool(violations)
+    if broken:
+        sys.exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, devices, rendering, disk: what to send along with a question."""
+    from pbrl import doctor as report_of
+
+    for line in report_of.lines():
+        print(line)

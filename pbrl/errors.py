@@ -1,4 +1,4 @@
-"""One error per party at fault; every message says what was found, what was expected, what to do."""
+"""One error per party at fault; messages say what was found, what was expected, what to do."""
 
 import difflib
 from collections.abc import Iterable

@@ -37,11 +37,14 @@ KINDS: dict[str, tuple[str, str, str]] = {
 }
 REQUIRED = "<required>"
 
-_OWN: dict[str, dict[str, Any]] = {"teacher": {}, "method": {}, "query": {}, "loss": {}}
-_REGISTERED: dict[str, dict[str, Any]] = _OWN | {
+_REGISTERED: dict[str, dict[str, Any]] = {
     "env": ENVS,
+    "teacher": {},
+    "method": {},
+    "query": {},
     "bandit": ALGORITHMS,
     "problem": PROBLEMS,
+    "loss": {},  # the loss core keeps its own names; they are seen here once it is imported
 }
 
 
@@ -67,7 +70,7 @@ class Entry:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def _decorator(kind: str, name: str) -> Callable[[Any], Any]:
+def _decorator(kind: str, name: str, **meta: Any) -> Callable[[Any], Any]:
     def register(obj: Any) -> Any:
         previous = _REGISTERED[kind].get(name)
         if previous is not None and previous.__module__ != obj.__module__:
@@ -75,16 +78,27 @@ def _decorator(kind: str, name: str) -> Callable[[Any], Any]:
                 f"{kind} {name!r} of {obj.__module__} is already registered by "
                 f"{previous.__module__}; choose another name"
             )
+        obj.meta = meta
         _REGISTERED[kind][name] = obj
         return obj
 
     return register
 
 
+def loss(name: str, *, kind: str = "pair", paper: str = "") -> Callable[[Any], Any]:
+    """Register a loss; the loss core itself imports nothing of ours, so it keeps the names."""
+    return _loss_core().loss(name, kind=kind, paper=paper)
+
+
+def _loss_core() -> Any:
+    core = importlib.import_module("pbrl.losses.registry")
+    _REGISTERED["loss"] = core.LOSSES
+    return core
+
+
 teacher = partial(_decorator, "teacher")
 method = partial(_decorator, "method")
 query = partial(_decorator, "query")
-loss = partial(_decorator, "loss")
 bandit = algorithm
 __all__ = ["bandit", "env", "loss", "method", "problem", "query", "teacher"]
 
@@ -95,6 +109,8 @@ __all__ = ["bandit", "env", "loss", "method", "problem", "query", "teacher"]
 @cache
 def _sources(kind: str) -> dict[str, Path]:
     """Built-in name -> file, by one regular expression over the kind's folder."""
+    if kind == "env":
+        return {}  # `envs` lists its own without importing a simulator
     folder, decorator, _ = KINDS[kind]
     place = ROOT / folder
     files = [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
@@ -127,6 +143,8 @@ def describe(kind: str, name: str) -> Entry:
 
     Raises ConfigError for an unknown name and PluginError for one that does not import.
     """
+    if kind == "env":
+        return _describe_env(resolve(kind, name))
     if kind in _REGISTERED and name in _REGISTERED[kind] and name not in _sources(kind):
         return _describe_object(kind, name, _REGISTERED[kind][name])
     if name in _sources(kind):
@@ -141,6 +159,8 @@ def resolve(kind: str, name: str) -> Any:
 
     Raises ConfigError for an unknown name and PluginError for one that does not import.
     """
+    if kind == "loss":
+        _loss_core()
     if name not in _REGISTERED[kind]:
         if name in _sources(kind):
             file = _sources(kind)[name].relative_to(ROOT).with_suffix("")
@@ -181,7 +201,9 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
             raise
         except BaseException as error:
             del sys.modules[module_name]
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+            frames = [
+                f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
+            ]
             line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else "?")
             raise PluginError(
                 f"plug-in {path} does not import: line {line}: {type(error).__name__}: {error}"
@@ -238,7 +260,9 @@ def _config_class(tree: ast.Module, train: ast.FunctionDef) -> ast.ClassDef:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == wanted:
             return node
-    raise ConfigError(f"method needs train(run, cfg: Config) with Config in the same file: {wanted}")
+    raise ConfigError(
+        f"method needs train(run, cfg: Config) with Config in the same file: {wanted}"
+    )
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -260,7 +284,9 @@ def _source_parameters(node: Any, kind: str) -> list[Parameter]:
     defaults: list[ast.expr | None] = [None] * (len(plain) - len(args.defaults))
     pairs = [*zip(plain, defaults + args.defaults, strict=True)]
     # A query or a loss is called with data first; only its keyword-only arguments are settings.
-    given = [] if kind in ("query", "loss") else [p for p in pairs if p[0].arg not in ("self", "cls")]
+    given = (
+        [] if kind in ("query", "loss") else [p for p in pairs if p[0].arg not in ("self", "cls")]
+    )
     given += [*zip(args.kwonlyargs, args.kw_defaults, strict=True)]
     if kind == "query":
         given = [p for p in given if p[1] is not None]
@@ -313,15 +339,17 @@ def config_class(train: Any) -> Any:
     return found
 
 
+def _describe_env(spec: Any) -> Entry:
+    parameters = {n: Parameter(n, kind, default) for n, (kind, default) in spec.parameters.items()}
+    meta = {"horizon": spec.horizon, "reward_range": list(spec.reward_range)}
+    return Entry("env", spec.name, spec.summary, spec.__module__, parameters, meta)
+
+
 def _describe_object(kind: str, name: str, obj: Any) -> Entry:
-    target = obj
     module = sys.modules.get(obj.__module__)
-    if kind == "env":
-        target = obj.make
+    summary = _first_sentence(inspect.getdoc(obj) or "")
     if kind == "method":
         target = config_class(obj)
-    summary = _first_sentence(inspect.getdoc(target if kind == "env" else obj) or "")
-    if kind == "method":
         summary = summary or _first_sentence(inspect.getdoc(module) or "")
         parameters = {
             n: Parameter(n, f.annotation, REQUIRED if f.is_required() else f.default)
@@ -335,7 +363,7 @@ def _describe_object(kind: str, name: str, obj: Any) -> Entry:
             Any if p.annotation is p.empty else p.annotation,
             REQUIRED if p.default is p.empty else p.default,
         )
-        for p in inspect.signature(target).parameters.values()
+        for p in inspect.signature(obj).parameters.values()
         if p.kind is p.KEYWORD_ONLY or (kind not in skip and p.kind is p.POSITIONAL_OR_KEYWORD)
         if kind != "query" or p.default is not p.empty
     }
@@ -363,12 +391,16 @@ def check_parameters(entry: Entry, given: dict[str, Any], where: str) -> dict[st
     for key in given:
         if key not in entry.parameters:
             hint = did_you_mean(key, entry.parameters) if entry.parameters else "it takes none"
-            raise ConfigError(f"{where}: {entry.kind} {entry.name!r} has no parameter {key!r}; {hint}")
+            raise ConfigError(
+                f"{where}: {entry.kind} {entry.name!r} has no parameter {key!r}; {hint}"
+            )
     full = {}
     for p in entry.parameters.values():
         if p.name not in given:
             if p.default is REQUIRED:
-                raise ConfigError(f"{where}: {entry.kind} {entry.name!r} needs a value for {p.name!r}")
+                raise ConfigError(
+                    f"{where}: {entry.kind} {entry.name!r} needs a value for {p.name!r}"
+                )
             full[p.name] = p.default
             continue
         try:

@@ -1,4 +1,4 @@
-"""What a method receives: seeds by name, an environment, a teacher, logging, and a loop that resumes.
+"""What a method receives: named seeds, environment, teacher, logging, a loop that resumes.
 
 A method keeps every piece of mutable state in tracked objects; `Run.loop` then evaluates,
 checkpoints and, after a crash, continues where the last checkpoint was, so that the interrupted
@@ -196,7 +196,7 @@ class Run:
         self._looped = False
         torch.manual_seed(self.torch_seed("torch"))
         name, parameters = _split(config["env"])
-        self.spec = envs.spec(name)
+        self.spec = registry.resolve("env", name).resolve(parameters)
         self._env = ActingEnv(name, parameters, seed=self.seed, stream="env")
         self._evaluation_env: ActingEnv | None = None
         self.observation_space = self._env.env.observation_space
@@ -209,8 +209,7 @@ class Run:
         name, parameters = _split(config)
         teacher = registry.resolve("teacher", name)(**parameters)
         if hasattr(teacher, "bind"):
-            horizon = self._env.env.get_wrapper_attr("horizon")
-            teacher.bind(horizon=horizon, reward_range=self.spec.reward_range)
+            teacher.bind(horizon=self.spec.horizon, reward_range=self.spec.reward_range)
         return teacher
 
     # --- seeds ----------------------------------------------------------------------------------
@@ -247,13 +246,18 @@ class Run:
         if self.teacher is None:
             raise CellError("this method asks for labels but its cell has no teacher")
         labels = np.asarray(self.teacher.label(first, second, self.rng("teacher")))
-        if labels.shape != (len(first),) or not (np.isnan(labels) | np.isin(labels, (0, 0.5, 1))).all():
+        if (
+            labels.shape != (len(first),)
+            or not (np.isnan(labels) | np.isin(labels, (0, 0.5, 1))).all()
+        ):
             raise CellError(
                 f"teacher {self.config['teacher']['name']!r} returned {labels!r:.80}; expected "
                 f"{len(first)} labels, each 0, 0.5, 1 or NaN"
             )
         answered = ~np.isnan(labels)
-        truth = (first.ground_truth * first.mask).sum(1) < (second.ground_truth * second.mask).sum(1)
+        truth = (first.ground_truth * first.mask).sum(1) < (second.ground_truth * second.mask).sum(
+            1
+        )
         clear = answered & (labels != 0.5)
         session = {
             "asked": len(labels),
@@ -363,7 +367,8 @@ class Run:
         if self._evaluation_env is None:
             name, parameters = _split(self.config["env"])
             self._evaluation_env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
-        env, ends = self._evaluation_env, []
+        env = self._evaluation_env
+        ends: list[EpisodeEnd] = []
         env.episodes = 0
         env._start_episode()
         devices = [self.device] if self.device.type == "cuda" else []
@@ -419,7 +424,67 @@ def execute(cell: "Cell") -> dict[str, Any]:
         faulthandler.cancel_dump_traceback_later()
 
 
+BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long
 
 
 def _execute_bandit(cell: "Cell") -> dict[str, Any]:
-    raise CellError("bandit cells are not wired yet")
+    """Simulate the repetitions of a bandit cell; each depends on (seed, its number) alone."""
+    from bandits.simulate import simulate
+
+    config = cell.config
+    heart = Heartbeat(config["execution"]["hang_timeout"])
+    repetitions, horizon = config["repetitions"], config["horizon"]
+    restored = cell.restore()
+    done = restored[1] if restored else 0
+    batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
+    due = time.monotonic() + config["execution"]["checkpoint_seconds"]
+    try:
+        problem = _instance("problem", config["problem"])
+        algorithm = _instance("bandit", config["algorithm"])
+        while done < repetitions:
+            heart.beat()
+            if done > began and (Stop.signal is not None or time.monotonic() >= due):
+                cell.checkpoint({}, step=done)
+                due = time.monotonic() + config["execution"]["checkpoint_seconds"]
+            if Stop.signal is not None:
+                raise Interrupted(Stop.signal)
+            result = simulate(
+                problem,
+                algorithm,
+                horizon=horizon,
+                repetitions=min(batch, repetitions - done),
+                seed=config["seed"],
+                first_repetition=done,
+            )
+            _journal_regret(cell, result, done)
+            done += len(result.resets)
+            seconds += result.seconds
+            compile_seconds += result.compile_seconds
+            batch = max(1, int(BATCH_SECONDS * (done - began) / max(seconds, 1e-9)))
+    except ValueError as error:
+        raise CellError(f"{config['algorithm']['name']}: {error}") from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    rate = (done - began) * horizon / seconds if seconds else None
+    return {"duels_per_second": rate, "compile_seconds": compile_seconds}
+
+
+def _instance(kind: str, config: dict[str, Any]) -> Any:
+    name, parameters = _split(config)
+    return registry.resolve(kind, name)(**parameters)
+
+
+def _journal_regret(cell: "Cell", result: Any, first: int) -> None:
+    """One row per repetition and checkpoint, one per repetition for what happened at its end."""
+    known = {name: values for name, values in result.regret.items() if not np.isnan(values).all()}
+    for r in range(len(result.resets)):
+        for c, t in enumerate(result.checkpoints.tolist()):
+            row = {"event": "regret", "repetition": first + r, "t": t}
+            cell.journal(row | {name: float(values[r, c]) for name, values in known.items()})
+        resets = result.resets[r].tolist()
+        winner = int(result.winner[r, -1])
+        cell.journal(
+            {"event": "end", "repetition": first + r, "winner": winner, "resets": len(resets)}
+        )
+        for t in resets:
+            cell.journal({"event": "reset", "repetition": first + r, "t": t})

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pbrl import registry, schedule
 from pbrl.errors import ConfigError, did_you_mean
+from pbrl.store import identity
 
 SHIPPED = Path(__file__).parent / "suites"
 Named = str | dict[str, Any]
@@ -110,7 +111,9 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         hits = [b for b in blocks if key in BLOCKS.get(b.get("kind", ""), Block).model_fields]
         if not hits:
             known = {*Head.model_fields, *(k for b in BLOCKS.values() for k in b.model_fields)}
-            raise ConfigError(f"--set {setting!r}: no block has {key!r}; {did_you_mean(key, known)}")
+            raise ConfigError(
+                f"--set {setting!r}: no block has {key!r}; {did_you_mean(key, known)}"
+            )
         for block in hits:
             block[key] = value
         return
@@ -166,21 +169,14 @@ def cells(content: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a cell's configuration decides its result: all but labels and execution settings."""
-    kept = {k: v for k, v in config.items() if k != "execution"}
-    for axis in ("method", "algorithm"):
-        if axis in kept:
-            kept[axis] = {k: v for k, v in kept[axis].items() if k != "label"}
-    return kept
-
-
 def title(config: dict[str, Any]) -> str:
     """A cell in one line: what learns, on what, taught by whom, which seed."""
     if config["kind"] == "bandit":
         return f"{config['algorithm']['label']} on {config['problem']['label']}"
     teacher = f", {config['teacher']['label']} teacher" if config["teacher"] else ""
-    return f"{config['method']['label']} on {config['env']['label']}{teacher}, seed {config['seed']}"
+    return (
+        f"{config['method']['label']} on {config['env']['label']}{teacher}, seed {config['seed']}"
+    )
 
 
 def _listed(raw: dict[str, Any], model: type[Block]) -> dict[str, Any]:
@@ -287,7 +283,7 @@ def _named(
     block: Any,
     described: dict[tuple[str, str], registry.Entry],
 ) -> list[dict[str, Any]]:
-    """One axis value with every parameter filled in; a list where no list is expected is an axis."""
+    """One axis value, every parameter filled in; a list where none is expected is an axis."""
     kind = "bandit" if axis == "algorithm" else axis
     given = {"name": value} if isinstance(value, str) else dict(value)
     if not isinstance(given.get("name"), str):
@@ -307,12 +303,28 @@ def _named(
     found = []
     for chosen in _axes(entry, given):
         full = registry.check_parameters(entry, chosen, where)
+        if axis == "method":
+            _check_references(full, where)
         varied = {k: v for k, v in chosen.items() if isinstance(given[k], list)}
         shown = label or name
         if len(_axes(entry, given)) > 1:
             shown += "(" + ", ".join(f"{k}={v}" for k, v in varied.items()) + ")"
         found.append({"name": name, "label": shown, **full})
     return found
+
+
+def _check_references(full: dict[str, Any], where: str) -> None:
+    """A method's `query` and `loss` are names too, the loss with parameters of its own."""
+    for kind in ("query", "loss"):
+        value = full.get(kind)
+        if value is None:
+            continue
+        given = {"name": value} if isinstance(value, str) else dict(value)
+        try:
+            entry = registry.describe(kind, str(given.pop("name", "")))
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{kind}: {error}") from None
+        registry.check_parameters(entry, given, f"{where}.{kind}")
 
 
 def _axes(entry: registry.Entry, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -341,4 +353,3 @@ def _label(values: list[dict[str, Any]]) -> None:
                 one["shown"] = f"{one['name']}({', '.join(f'{k}={one[k]}' for k in differs)})"
     for one in values:
         one["label"] = one.pop("shown", one["label"])
-

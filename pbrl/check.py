@@ -1,0 +1,230 @@
+"""Contract tests of anything registered: each violation says what was found and what is expected.
+
+`pbrl check` runs these on a plug-in, and the test suite runs them on every built-in.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pbrl import registry, suite
+from pbrl import run as run_module
+from pbrl.errors import ConfigError, PbrlError, did_you_mean
+from pbrl.purity import global_randomness
+
+# Settings that make a method small enough to check in seconds, where it has them.
+SMALL: dict[str, Any] = {
+    "seed_steps": 40,
+    "unsup_steps": 40,
+    "label_interval": 60,
+    "labels_per_session": 8,
+    "segment_length": 10,
+    "reward_epochs": 3,
+    "reset_updates": 5,
+    "batch_size": 16,
+}
+STEPS, LABELS, EVAL_EVERY = 260, 16, 37  # 37 does not divide the horizon: stops fall mid-episode
+
+
+def targets(what: str) -> list[tuple[str, str]]:
+    """The (kind, name) pairs that a name or plug-in file stands for.
+
+    Raises ConfigError for an unknown name and PluginError for a file that does not import.
+    """
+    if what.endswith(".py") or Path(what).is_file():
+        return [
+            (kind, name) for kind, found in registry.load_plugin(what).items() for name in found
+        ]
+    found = [(kind, what) for kind in registry.KINDS if what in registry.names(kind)]
+    if not found:
+        known = {name for kind in registry.KINDS for name in registry.names(kind)}
+        raise ConfigError(f"nothing is called {what!r}; {did_you_mean(what, known)}")
+    return found
+
+
+def violations(kind: str, name: str) -> list[str]:
+    """How the registered object breaks the contract of its kind; empty when it keeps it."""
+    try:
+        return _CHECKS[kind](name)
+    except PbrlError as error:
+        return [str(error)]
+
+
+def _env(name: str) -> list[str]:
+    import envs
+    from envs import contract
+
+    return contract.violations(lambda: envs.make(name), registry.resolve("env", name))
+
+
+def _teacher(name: str) -> list[str]:
+    from pbrl.teachers import contract
+
+    return contract.violations(_with_defaults("teacher", name))
+
+
+def _query(name: str) -> list[str]:
+    from pbrl import queries
+
+    return queries.violations(registry.resolve("query", name))
+
+
+def _with_defaults(kind: str, name: str) -> Any:
+    registry.check_parameters(registry.describe(kind, name), {}, "check")
+    return registry.resolve(kind, name)
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+class Coin:
+    """A teacher that ignores what it is shown."""
+
+    def label(self, first: Any, second: Any, rng: np.random.Generator) -> np.ndarray:
+        return (rng.random(len(first)) < 0.5).astype(float)
+
+    def probability(self, first: Any, second: Any) -> np.ndarray:
+        return np.full(len(first), 0.5)
+
+
+class MemoryCell:
+    """A cell kept in memory, stopped by a pretended signal after its first row at `stop_at`."""
+
+    def __init__(self, config: dict[str, Any], *, stop_at: int | None = None) -> None:
+        self.config, self.stop_at = config, stop_at
+        self.rows: list[dict[str, Any]] = []
+        self.saved: tuple[dict[str, Any], int, int] | None = None
+
+    def journal(self, row: dict[str, Any]) -> None:
+        self.rows.append(copy.deepcopy(row))
+        if self.stop_at is not None and row["event"] == "eval" and row["step"] >= self.stop_at:
+            self.stop_at = None
+            run_module.Stop.signal = 15
+
+    def checkpoint(self, state: dict[str, Any], *, step: int) -> None:
+        self.saved = (copy.deepcopy(state), step, len(self.rows))
+
+    def restore(self) -> tuple[dict[str, Any], int] | None:
+        if self.saved is None:
+            return None
+        state, step, count = self.saved
+        del self.rows[count:]
+        return copy.deepcopy(state), step
+
+
+def _execute(cell: MemoryCell, *, reward_noise: bool = False) -> dict[str, Any]:
+    """Run the cell; with `reward_noise` the true reward it sees is noise instead."""
+    original = run_module.ActingEnv.step
+    noise = np.random.default_rng(0)
+
+    def noisy(self: Any, action: np.ndarray) -> Any:
+        transition = original(self, action)
+        return transition._replace(reward=float(noise.normal()))
+
+    if reward_noise:
+        run_module.ActingEnv.step = noisy  # type: ignore[method-assign]
+    try:
+        return run_module.execute(cell)  # type: ignore[arg-type]
+    except run_module.Interrupted:
+        run_module.Stop.signal = None
+        return run_module.execute(cell)  # type: ignore[arg-type]
+    finally:
+        run_module.Stop.signal = None
+        run_module.ActingEnv.step = original  # type: ignore[method-assign]
+
+
+def _method(name: str) -> list[str]:
+    entry = registry.describe("method", name)
+    registry.teacher("check-coin")(Coin)
+    small = {key: value for key, value in SMALL.items() if key in entry.parameters}
+    learns = "labels" in entry.parameters
+    block = {
+        "kind": "online",
+        "env": "pointmass",
+        "method": {"name": name, **small},
+        "teacher": "check-coin",
+        "steps": STEPS,
+        "labels": LABELS if learns else 0,
+        "eval_every": EVAL_EVERY,
+        "eval_episodes": 1,
+    }
+    (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
+    whole = MemoryCell(config)
+    try:
+        with global_randomness() as used:
+            ended = _execute(whole)
+    except PbrlError as error:
+        return [f"a run of {STEPS} steps on pointmass fails: {error}"]
+    except Exception as error:
+        return [f"a run of {STEPS} steps on pointmass raises {type(error).__name__}: {error}"]
+    expected, weights = _digest(ended), _digest(ended["weights"])
+    found = []
+    if set(used) - {"torch"}:  # the run seeds and saves torch's own
+        found.append(f"draws from global randomness: {', '.join(used)}; use run.rng(name)")
+    if not any(row["event"] == "eval" for row in whole.rows):
+        found.append(
+            "no evaluation was logged; drive the run with `for step in run.loop(cfg.steps)`"
+        )
+    again = MemoryCell(config)
+    if _digest(_execute(again)) != expected or again.rows != whole.rows:
+        found.append("two runs of one seed differ; expected the same bits: is a draw not from run?")
+        return found
+    for stop_at in (EVAL_EVERY, 3 * EVAL_EVERY, 5 * EVAL_EVERY):
+        cell = MemoryCell(config, stop_at=stop_at)
+        if _digest(_execute(cell)) != expected or cell.rows != whole.rows:
+            found.append(
+                f"stopped at step {stop_at + 1} and resumed, it ends elsewhere than without the "
+                "stop; expected the same bits: some state is not in run.track(...)"
+            )
+            break
+    if learns:
+        cell = MemoryCell(config)
+        if _digest(_execute(cell, reward_noise=True)["weights"]) != weights:
+            found.append(
+                "with other true rewards but the same labels it learns something else; expected "
+                "labels to be all it learns from (run.step(...).reward is for SAC and evaluators)"
+            )
+    return found
+
+
+def _digest(summary: dict[str, Any]) -> str:
+    import hashlib
+
+    sha = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value, key=str):
+                sha.update(str(key).encode())
+                feed(value[key])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                feed(item)
+        elif isinstance(value, torch.Tensor):
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, np.ndarray):
+            sha.update(value.tobytes())
+        else:
+            sha.update(repr(value).encode())
+
+    feed(summary)
+    return sha.hexdigest()
+
+
+# --- losses, bandits, problems ------------------------------------------------------------------
+
+
+def _loss(name: str) -> list[str]:
+    raise ConfigError("not yet")
+
+
+_CHECKS = {
+    "env": _env,
+    "teacher": _teacher,
+    "query": _query,
+    "method": _method,
+    "loss": _loss,
+}

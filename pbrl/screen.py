@@ -1,0 +1,215 @@
+"""What the command line shows: listings, the plan, the status, and progress while a suite runs."""
+
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbrl import schedule
+from pbrl.store import labels, measured_seconds
+from pbrl.suite import title
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pbrl.store import Cell
+
+ROUGH_SECONDS = {"online": 0.006, "bandit": 1e-6}  # per step and per duel, on a current server core
+
+
+def width() -> int:
+    """Columns of the terminal, 100 when the output goes elsewhere."""
+    return os.get_terminal_size().columns if sys.stdout.isatty() else 100
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Every name on a line per kind."""
+    for plural, entries in found.items():
+        names = ", ".join(str(e["name"]) for e in entries)
+        head, indent = f"{plural:<11}", " " * 11
+        print(
+            textwrap.fill(names, min(100, width()), initial_indent=head, subsequent_indent=indent)
+        )
+    print("\nMore about one kind: pbrl list methods")
+
+
+def print_entries(entries: list[dict[str, Any]]) -> None:
+    """One kind: name, summary, what else is declared, parameters with their defaults."""
+    for entry in entries:
+        print(entry["name"])
+        shown = {k: v for k, v in entry.items() if k not in ("name", "summary", "parameters")}
+        extra = "; ".join(f"{k}: {v}" for k, v in shown.items())
+        parameters = ", ".join(f"{k}={v!r}" for k, v in entry.get("parameters", {}).items())
+        for text in (entry["summary"], extra, parameters.replace("'<required>'", "...")):
+            if text:
+                print(textwrap.indent(textwrap.fill(text, min(100, width()) - 4), "    "))
+
+
+def plan_rows(cells: "list[Cell]", root: Path) -> list[dict[str, Any]]:
+    """One row per task, learner, teacher and size: cells, done, label sessions, seconds left."""
+    measured = measured_seconds(root) if root.is_dir() else {}
+    rows: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        config, names = cell.config, labels(cell.config)
+        key = "/".join([config["kind"], *names.values()])
+        row = rows.setdefault(f"{key}/{_size(config)}", _plan_row(config, names))
+        row["cells"] += 1
+        if cell.status() == "done":
+            row["done"] += 1
+        else:
+            row["seconds_left"] += _work(config) * measured.get(key, ROUGH_SECONDS[config["kind"]])
+    return list(rows.values())
+
+
+def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    row = {"kind": config["kind"], **names, "size": _size(config)}
+    sessions = (
+        schedule.sessions_of(config["method"])
+        if "label_interval" in config.get("method", {})
+        else []
+    )
+    spent = sum(size for _, size in sessions)
+    return row | {
+        "labels": spent,
+        "sessions": len(sessions),
+        "cells": 0,
+        "done": 0,
+        "seconds_left": 0.0,
+    }
+
+
+def _size(config: dict[str, Any]) -> str:
+    if config["kind"] == "bandit":
+        return f"{config['horizon']:,} duels x {config['repetitions']}"
+    return f"{config['steps']:,} steps"
+
+
+def _work(config: dict[str, Any]) -> int:
+    """How much a cell has to do: environment steps, or duels over all repetitions."""
+    if config["kind"] == "bandit":
+        return config["horizon"] * config["repetitions"]
+    return config["steps"]
+
+
+def plan_table(rows: list[dict[str, Any]]) -> "Table":
+    """The plan as a table for a terminal."""
+    table = _table("task", "learner", "teacher", "size", right=("cells", "done", "labels", "left"))
+    for row in rows:
+        spent = f"{row['labels']} in {row['sessions']}" if row["sessions"] else "-"
+        left = "-" if row["done"] == row["cells"] else duration(row["seconds_left"])
+        cells, done = str(row["cells"]), str(row["done"])
+        table.add_row(
+            row["task"], row["learner"], row["teacher"], row["size"], cells, done, labels, left
+        )
+    return table
+
+
+def status_table(rows: list[dict[str, Any]]) -> "Table":
+    """Cells that are not done, one line each; done ones are only counted."""
+    table = _table("cell", right=("status", "step"))
+    for row in rows:
+        if row["status"] != "done":
+            step = (row["progress"] or {}).get("step")
+            table.add_row(row["title"], row["status"], "-" if step is None else f"{step:,}")
+    return table
+
+
+def print_failures(cells: "list[Cell]") -> None:
+    """Each failed cell with its cause, its log and the command that repeats it."""
+    for cell in cells:
+        failure = cell.failure() or {}
+        print(f"\nfailed: {title(cell.config)} [{failure.get('kind')}]")
+        print(textwrap.indent(str(failure.get("message")), "  "))
+        print(f"  log:    {cell.path / 'log.txt'}")
+        print(f"  repeat: {failure.get('command')}")
+
+
+def _table(*left: str, right: tuple[str, ...] = ()) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def show(table: "Table") -> None:
+    """Print a table, at least 100 columns wide where the output is not a terminal."""
+    from rich.console import Console
+
+    Console(width=width(), highlight=False).print(table)
+
+
+class Progress:
+    """Progress of a running suite: a live table on a terminal, one line per event elsewhere."""
+
+    def __init__(self, cells: "list[Cell]") -> None:
+        self.cells = {cell.id: cell for cell in cells}
+        self.running: dict[str, float] = {}
+        self.ended = {"done": 0, "skipped": 0, "failed": 0}
+        self.began = time.monotonic()
+        self.live: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self.live = Live(get_renderable=self._screen, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def event(self, what: str, cell: "Cell", note: str = "") -> None:
+        """Called by the runner: started, done, skipped, failed, retry."""
+        if what == "started":
+            self.running[cell.id] = time.monotonic()
+        else:
+            took = time.monotonic() - self.running.pop(cell.id, time.monotonic())
+            if what in self.ended:
+                self.ended[what] += 1
+            note = note or (f"in {duration(took)}" if what == "done" else "")
+        if what == "skipped":
+            return
+        ended = sum(self.ended.values())
+        line = f"[{ended}/{len(self.cells)}] {what:<8}{title(cell.config)} {note}".rstrip()
+        if self.live is None:
+            print(line, flush=True)
+        elif what in ("failed", "retry"):
+            self.live.console.print(line, highlight=False)
+
+    def _screen(self) -> "Table":
+        elapsed = time.monotonic() - self.began
+        ended = sum(self.ended.values())
+        table = _table("running", right=("progress", "time"))
+        for cell_id, since in self.running.items():
+            cell = self.cells[cell_id]
+            share = (cell.progress() or {}).get("step", 0) / max(1, _steps(cell.config))
+            table.add_row(
+                title(cell.config), f"{min(share, 1):.0%}", duration(time.monotonic() - since)
+            )
+        counts = ", ".join(f"{n} {what}" for what, n in self.ended.items() if n)
+        table.caption = (
+            f"{ended} of {len(self.cells)} cells ({counts or 'none yet'}), {duration(elapsed)}"
+        )
+        table.caption_justify = "left"
+        return table
+
+
+def _steps(config: dict[str, Any]) -> int:
+    return config["repetitions"] if config["kind"] == "bandit" else config["steps"]
