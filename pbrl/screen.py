@@ -106,12 +106,10 @@ def plan_table(rows: list[dict[str, Any]]) -> "Table":
     """The plan as a table for a terminal."""
     table = _table("task", "learner", "teacher", "size", right=("cells", "done", "labels", "left"))
     for row in rows:
+        names = (row["task"], row["learner"], row["teacher"] or "-", row["size"])
         spent = f"{row['labels']} in {row['sessions']}" if row["sessions"] else "-"
         left = "-" if row["done"] == row["cells"] else duration(row["seconds_left"])
-        cells, done = str(row["cells"]), str(row["done"])
-        table.add_row(
-            row["task"], row["learner"], row["teacher"], row["size"], cells, done, labels, left
-        )
+        table.add_row(*names, str(row["cells"]), str(row["done"]), spent, left)
     return table
 
 

@@ -1,0 +1,171 @@
+"""Suite files: what they expand to, and one clear message for each thing wrong with them."""
+
+import copy
+
+import pytest
+import yaml
+
+from pbrl import suite
+from pbrl.errors import ConfigError
+
+GOOD = {
+    "name": "good",
+    "seeds": 2,
+    "blocks": [
+        {
+            "kind": "online",
+            "env": ["pointmass"],
+            "method": ["sac", "pebble"],
+            "teacher": ["oracle", {"name": "mistake", "eps": 0.2}],
+            "steps": 4000,
+            "labels": 40,
+        },
+        {"kind": "bandit", "problem": "six-rankers", "algorithm": ["uniform"], "horizon": 100},
+    ],
+}
+
+
+def changed(path: str, value: object) -> dict:
+    content = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    place: object = content
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+def test_every_list_is_an_axis_and_a_method_without_labels_has_no_teacher() -> None:
+    cells = suite.cells(GOOD)
+    # 2 seeds x (sac + pebble x 2 teachers) + 1 bandit cell
+    assert len(cells) == 2 * (1 + 2) + 1
+    assert {c["teacher"]["name"] if c["teacher"] else None for c in cells[:2]} == {None}
+    assert cells[-1]["repetitions"] == 100
+
+
+def test_a_list_of_parameter_values_is_an_axis_with_labels_that_tell_them_apart() -> None:
+    content = changed("blocks.0.teacher", [{"name": "mistake", "eps": [0.1, 0.2]}])
+    labels = [c["teacher"]["label"] for c in suite.cells(content) if c.get("teacher")]
+    assert sorted(set(labels)) == ["mistake(eps=0.1)", "mistake(eps=0.2)"]
+
+
+def test_parameters_are_filled_in_so_that_a_default_written_out_is_the_same_cell() -> None:
+    content = changed("blocks.0.teacher", ["mistake", {"name": "mistake", "eps": 0.1}])
+    with pytest.raises(ConfigError, match=r"blocks\.0: a cell is there twice"):
+        suite.cells(content)
+
+
+def test_labels_for_reading_do_not_change_what_a_cell_is() -> None:
+    one = suite.cells(changed("blocks.0.method", ["pebble"]))
+    other = suite.cells(changed("blocks.0.method", [{"name": "pebble", "label": "mine"}]))
+    assert [suite.identity(c) for c in one] == [suite.identity(c) for c in other]
+    assert one != other
+
+
+BAD = [
+    ("seeds", 0, r"seeds: found none; expected a number of at least 1"),
+    ("seeds", [1, 1], r"expected distinct numbers"),
+    ("seeds", "three", r"suite\.seeds: found 'three'"),
+    ("blocks", [], r"suite\.blocks"),
+    ("nmae", "x", r"suite\.nmae: unknown key; did you mean 'name'"),
+    ("name", "Not A Name", r"suite\.name: found 'Not A Name'"),
+    ("blocks.0.kind", "onlin", r"blocks\.0: kind: found 'onlin'; did you mean 'online'"),
+    ("blocks.0.kind", None, r"blocks\.0: kind is missing"),
+    ("blocks.0.stepz", 5, r"blocks\.0\.stepz: unknown key; did you mean 'steps'"),
+    ("blocks.0.steps", None, r"blocks\.0\.steps: missing"),
+    ("blocks.0.steps", "many", r"blocks\.0\.steps.*found 'many'"),
+    ("blocks.0.steps", 0, r"blocks\.0\.steps.*found 0"),
+    (
+        "blocks.0.env",
+        "pointmas",
+        r"blocks\.0\.env: unknown env 'pointmas'; did you mean 'pointmass'",
+    ),
+    ("blocks.0.method", ["peble"], r"unknown method 'peble'; did you mean 'pebble'"),
+    ("blocks.0.teacher", ["oracel"], r"unknown teacher 'oracel'; did you mean 'oracle'"),
+    ("blocks.0.teacher", [], r"blocks\.0\.teacher: the list is empty"),
+    (
+        "blocks.0.teacher",
+        [{"name": "mistake", "epz": 1}],
+        r"teacher 'mistake' has no parameter 'epz'; did you mean 'eps'",
+    ),
+    (
+        "blocks.0.teacher",
+        [{"name": "mistake", "eps": "much"}],
+        r"teacher 'mistake': eps = 'much'; expected float",
+    ),
+    ("blocks.0.method", [{"name": "pebble", "query": "entropi"}], r"unknown query 'entropi'"),
+    ("blocks.0.method", [{"name": "pebble", "loss": "sigmoidd"}], r"unknown loss 'sigmoidd'"),
+    ("blocks.0.method", [{"name": "pebble", "steps": 5}], r"steps belongs to the block"),
+    ("blocks.0.method", [{"eps": 1}], r"expected a name or \{name: \.\.\., key: value\}"),
+    ("blocks.0.labels", 0, r"pebble learns from labels; expected over 0"),
+    ("blocks.0.labels", 100000, r"can spend \d+ of 100000 labels in 4000 steps"),
+    ("blocks.1.algorithm", "rucbb", r"blocks\.1\.algorithm: unknown bandit 'rucbb'"),
+    ("blocks.1.problem", "six", r"blocks\.1\.problem: unknown problem 'six'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{p}={v}" for p, v, _ in BAD])
+def test_one_clear_message(path: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        suite.cells(changed(path, value))
+
+
+def test_the_same_cell_in_two_blocks() -> None:
+    content = copy.deepcopy(GOOD)
+    content["blocks"].append(copy.deepcopy(content["blocks"][0]))
+    with pytest.raises(ConfigError, match=r"blocks\.2: a cell is there twice, first in blocks\.0"):
+        suite.cells(content)
+
+
+def test_settings_change_every_block_that_has_the_key(tmp_path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    content = suite.read(str(file), settings=("steps=5000", "seeds=[7]", "blocks.1.horizon=50"))
+    assert content["blocks"][0]["steps"] == 5000
+    assert content["blocks"][1]["horizon"] == 50
+    assert content["seeds"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("steps", r"expected KEY=VALUE"),
+        ("stepz=5", r"no block has 'stepz'; did you mean 'steps'"),
+        ("blocks.9.steps=5", r"the suite has no '9' there"),
+    ],
+)
+def test_settings_that_fit_nothing(setting: str, message: str, tmp_path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    with pytest.raises(ConfigError, match=message):
+        suite.read(str(file), settings=(setting,))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", r"not a YAML suite: line"),
+        ("- 1", r"found list, expected keys name and blocks"),
+        ("!!python/object/apply:os.system ['true']", r"not a YAML suite"),
+    ],
+)
+def test_files_that_are_no_suite(text: str, message: str, tmp_path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        suite.read(str(file))
+
+
+def test_a_missing_file_and_an_unknown_name() -> None:
+    with pytest.raises(ConfigError, match=r"'nowhere\.yaml' does not exist"):
+        suite.read("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"unknown suite 'quik'; did you mean 'quick'"):
+        suite.read("quik")
+
+
+@pytest.mark.parametrize("name", suite.shipped())
+def test_shipped_suites_expand(name: str) -> None:
+    assert suite.cells(suite.read(name))
