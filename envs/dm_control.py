@@ -73,8 +73,9 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._flat(task.get_observation(physics)), reward, False, truncated, {}
 
     def _flat(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        parts = [np.ravel(part) for part in observation.values()]
-        return np.concatenate(parts).astype(np.float32)
+        return np.concatenate(
+            [np.ravel(part) for part in observation.values()], dtype=np.float32, casting="same_kind"
+        )
 
     def get_state(self) -> State:
         """All that decides how the episode, and those after it, go on."""

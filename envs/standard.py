@@ -1,5 +1,7 @@
 """The one form in which every environment reaches a method."""
 
+import atexit
+import weakref
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -37,6 +39,10 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
         self.action_space = self._standard_actions()
         self._steps = 0
         self._over = True
+        # Registered after MuJoCo's own exit hook, so run before it: a context that is freed once
+        # OpenGL has been shut down prints a traceback.
+        self._close = weakref.finalize(self, self.env.close)
+        atexit.register(self._close)
 
     def _flat_space(self) -> Box:
         try:
@@ -127,4 +133,4 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
         return self.env.render()
 
     def close(self) -> None:
-        self.env.close()
+        self._close()
