@@ -1,0 +1,135 @@
+"""What a dueling-bandit problem is made of: preference matrices, and when each of them holds.
+
+`bandits.simulate` states the contract; any object with the same attributes will do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+TOLERANCE = 1e-6  # published tables are rounded, so their two halves may miss 1 by a little
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Preference matrices and the duels during which they hold.
+
+    matrices  float64 [M, K, K]   P(i beats j), rows i, columns j
+    starts    int64 [S]           first duel (0-based) of each segment; starts[0] = 0
+    order     int64 [S]           which matrix a segment plays
+    truth     float64 [M, K, K]   what regret is measured by; not `matrices` if feedback is corrupt
+    features  float64 [K, d]      what a contextual algorithm may know of each arm, or None
+    """
+
+    matrices: np.ndarray
+    starts: np.ndarray
+    order: np.ndarray
+    truth: np.ndarray
+    features: np.ndarray | None = None
+
+    @property
+    def K(self) -> int:
+        """Number of arms."""
+        return self.matrices.shape[-1]
+
+
+@dataclass(frozen=True)
+class RandomProblem:
+    """A problem that every repetition draws anew: `sample(rng) -> Problem`."""
+
+    sample: Callable[[np.random.Generator], Problem]
+
+
+def stationary(p: np.ndarray, features: np.ndarray | None = None) -> Problem:
+    """The problem in which the matrix p [K, K] always holds.
+
+    Raises ValueError when p is not a preference matrix.
+    """
+    return piecewise(p[None], starts=[0], features=features)
+
+
+def piecewise(
+    matrices: np.ndarray,
+    starts: list[int] | np.ndarray,
+    *,
+    order: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+    features: np.ndarray | None = None,
+) -> Problem:
+    """The problem in which matrices[order[s]] holds from duel starts[s] on (order: 0..S-1 if None).
+
+    Raises ValueError when a matrix is not a preference matrix or starts do not increase from 0.
+    """
+    starts = np.asarray(starts, dtype=np.int64)
+    if starts[0] != 0 or (np.diff(starts) <= 0).any():
+        raise ValueError(
+            f"segments must start at 0 and increase; found starts {starts.tolist()[:8]}"
+        )
+    checked = np.stack([check_matrix(p, f"matrix {m}") for m, p in enumerate(matrices)])
+    if order is None:
+        order = np.arange(len(starts))
+    return Problem(checked, starts, order, checked if truth is None else truth, features)
+
+
+def drawn(
+    recipe: Callable[[np.random.Generator], Problem], instance: int | None
+) -> Problem | RandomProblem:
+    """A random problem: the same one for all repetitions, or a fresh one for each.
+
+    `instance` None leaves the draw to the simulator, from the stream of each repetition; an integer
+    >= 0 is the seed of the one instance that all repetitions play. The first form returns a
+    RandomProblem after one trial draw, so that bad parameters are refused before anything runs.
+    """
+    if instance is not None:
+        if instance < 0:
+            raise ValueError(
+                f"instance = {instance}; expected a seed >= 0, or none for fresh draws"
+            )
+        return recipe(np.random.default_rng(instance))
+    recipe(np.random.default_rng(0))
+    return RandomProblem(recipe)
+
+
+def check_matrix(p: np.ndarray, name: str = "matrix") -> np.ndarray:
+    """p as float64 [K, K] with p + p^T = 1 exactly, if it is a preference matrix within 1e-6.
+
+    Raises ValueError naming the entry, the rule it breaks and what to do.
+    """
+    p = np.array(p, dtype=np.float64)
+    if p.ndim != 2 or p.shape[0] != p.shape[1] or p.size == 0:
+        raise ValueError(f"{name} has shape {p.shape}; expected K x K: a row and a column per arm")
+    inside = (p >= 0) & (p <= 1)
+    if not inside.all():
+        i, j = np.argwhere(~inside)[0]
+        raise ValueError(
+            f"{name}: p[{i}, {j}] = {p[i, j]:g} is not a probability; expected 0 <= p <= 1 "
+            "(divide percentages by 100; leave no entry empty)"
+        )
+    off = np.abs(np.diag(p) - 0.5) > TOLERANCE
+    if off.any():
+        i = int(off.argmax())
+        raise ValueError(
+            f"{name}: p[{i}, {i}] = {p[i, i]:g}; an arm against itself is a fair coin: write 0.5"
+        )
+    sums = p + p.T
+    if (np.abs(sums - 1) > TOLERANCE).any():
+        i, j = np.argwhere(np.abs(sums - 1) > TOLERANCE)[0]
+        raise ValueError(
+            f"{name}: p[{i}, {j}] = {p[i, j]:g} and p[{j}, {i}] = {p[j, i]:g} add up to "
+            f"{sums[i, j]:g}; P(i beats j) + P(j beats i) must be 1: correct one of them"
+        )
+    return complete(p)
+
+
+def complete(upper: np.ndarray) -> np.ndarray:
+    """The preference matrix [K, K] whose entries above the diagonal are those of `upper`."""
+    p = np.triu(upper, 1)
+    p += np.tril(1 - p.T, -1)
+    np.fill_diagonal(p, 0.5)
+    return p
+
+
+def relabel(p: np.ndarray, permutation: np.ndarray) -> np.ndarray:
+    """p [..., K, K] with arm permutation[i] now called i."""
+    return p[..., permutation[:, None], permutation[None, :]]

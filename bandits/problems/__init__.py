@@ -1,0 +1,1 @@
+"""Preference matrices and environments to duel on, one family per file."""

@@ -1,0 +1,218 @@
+"""Preferences that change: piecewise stationary, reshuffled and drifting problems.
+
+Segments last `every` duels on average, so a run of segments * every duels meets them all.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from bandits.preferences import Problem, RandomProblem, drawn, piecewise, relabel
+from bandits.problems.orders import check_arms, check_open, geometric_matrix
+from bandits.problems.random_matrices import another, check_p_min, condorcet_matrix
+from bandits.problems.utilities import linked
+from bandits.registry import problem
+
+
+@problem("piecewise")
+def piecewise_stationary(
+    K: int = 10,
+    segments: int = 10,
+    every: int = 100_000,
+    p_min: float = 0.55,
+    delta: float = 0.6,
+    change: Literal["winner", "anywhere"] = "winner",
+    spacing: Literal["even", "random"] = "even",
+    instance: int | None = None,
+) -> Problem | RandomProblem:
+    """Each segment has a new Condorcet winner and one entry that moved by exactly delta.
+
+    The instance generator of Kolpaczki et al. 2022: fresh `random-condorcet` matrices, in which one
+    entry is then set to its old value +- delta: an entry of the old winner's row (change "winner",
+    DETECT's assumption) or any entry (change "anywhere", MDB's). Other entries usually change more.
+    Spacing "even" changes after every `every` duels; "random" draws the change points uniformly, at
+    least every/2 apart. Drawn anew in each repetition unless `instance` gives a seed.
+
+    Raises ValueError for K < 3 with several segments, p_min outside (1/2, 1], and a delta that is
+    outside (0, 1) or that no instance was found for.
+    """
+    check_arms(K, least=1 if segments == 1 else 3)
+    check_p_min(p_min)
+    check_open("piecewise", "delta", delta, 0, 1)
+    _check_segments("piecewise", segments, every)
+
+    def recipe(rng: np.random.Generator) -> Problem:
+        starts = _even(segments, every)
+        if spacing == "random":
+            slack = segments * every - (segments - 1) * (every // 2)
+            cuts = np.sort(rng.choice(slack - 1, size=segments - 1, replace=False)) + 1
+            starts[1:] = cuts + np.arange(segments - 1) * (every // 2)
+        return piecewise(changing_matrices(K, segments, p_min, delta, change, rng), starts)
+
+    return drawn(recipe, instance)
+
+
+@problem("geometric-phases")
+def geometric_phases(
+    K: int = 10,
+    segments: int = 4,
+    every: int = 12_500,
+    rho: float = 0.5,
+    instance: int | None = None,
+) -> Problem | RandomProblem:
+    """The `geometric` preferences with the arms in a new random order in every segment.
+
+    The setup of Suk & Agarwal's experiments with the default values (T = 50 000). Drawn anew
+    in each repetition unless `instance` gives a seed.
+    """
+    check_arms(K)
+    check_open("geometric-phases", "rho", rho, 0, 1)
+    _check_segments("geometric-phases", segments, every)
+
+    def recipe(rng: np.random.Generator) -> Problem:
+        p = geometric_matrix(K, rho)
+        orders = [rng.permutation(K) for _ in range(segments)]
+        return piecewise(np.stack([relabel(p, order) for order in orders]), _even(segments, every))
+
+    return drawn(recipe, instance)
+
+
+@problem("drifting")
+def drifting(
+    K: int = 10,
+    segments: int = 1_000,
+    every: int = 100,
+    sd: float = 0.002,
+    instance: int | None = None,
+) -> Problem | RandomProblem:
+    """Utilities walk at random (sd per duel, reflected into [0, 1]) and are compared linearly.
+
+    p_ij = (1 + u_i - u_j)/2, so there is always a Condorcet winner. The walk is shown in steps of
+    `every` duels, each of sd sqrt(every). Drawn anew in each repetition unless `instance` gives a
+    seed.
+    """
+    check_arms(K)
+    _check_segments("drifting", segments, every)
+    if sd <= 0:
+        raise ValueError(f"drifting: sd = {sd}; expected a positive number")
+
+    def recipe(rng: np.random.Generator) -> Problem:
+        walk = rng.random(K) + sd * np.sqrt(every) * np.vstack(
+            [np.zeros(K), rng.standard_normal((segments - 1, K))]
+        ).cumsum(axis=0)
+        # Reflecting a walk at 0 and 1 is folding it: positions modulo 2, the upper half mirrored.
+        folded = 1 - np.abs(walk % 2 - 1)
+        return piecewise(np.stack([linked(u, "linear") for u in folded]), _even(segments, every))
+
+    return drawn(recipe, instance)
+
+
+def changing_matrices(
+    K: int, segments: int, p_min: float, delta: float, change: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Matrices [segments, K, K] of the problem `piecewise`, one per segment.
+
+    Raises ValueError when 1000 first matrices allowed no such sequence.
+    """
+    for _ in range(1000):
+        winner = int(rng.integers(K))
+        matrices = [condorcet_matrix(K, winner, p_min, 1.0, rng)]
+        while len(matrices) < segments:
+            following = _following(matrices[-1], winner, p_min, delta, change, rng)
+            if following is None:
+                break
+            p, winner = following
+            matrices.append(p)
+        else:
+            return np.stack(matrices)
+    raise ValueError(
+        f"piecewise: found no {segments} matrices of {K} arms with p_min = {p_min} in which "
+        f"an entry moves by delta = {delta}; lower delta or raise K"
+    )
+
+
+def _following(
+    last: np.ndarray, old: int, p_min: float, delta: float, change: str, rng: np.random.Generator
+) -> tuple[np.ndarray, int] | None:
+    """The next matrix and its winner, or None when 100 draws allowed no change of size delta."""
+    K = len(last)
+    for _ in range(100):
+        winner = another(K, old, rng)
+        p = condorcet_matrix(K, winner, p_min, 1.0, rng)
+        i = old if change == "winner" else int(rng.integers(K))
+        j = another(K, i, rng)
+        if _move(p, last[i, j], (i, j), winner, p_min, delta, rng):
+            return p, winner
+    return None
+
+
+def _move(
+    p: np.ndarray,
+    before: float,
+    entry: tuple[int, int],
+    winner: int,
+    p_min: float,
+    delta: float,
+    rng: np.random.Generator,
+) -> bool:
+    """Set entry (i, j) of p to `before` + delta or - delta, if `winner` stays what it is.
+
+    Both signs being possible, a fair coin decides. The winner's row keeps its exact p_min and its
+    range [p_min, 1]. Returns whether either sign was possible.
+    """
+    i, j = entry
+    low, high = 0.0, 1.0
+    if winner in entry:
+        if p[winner, i + j - winner] < p_min + 1e-9:
+            return False
+        low, high = (p_min, 1.0) if i == winner else (0.0, 1 - p_min)
+    options = [x for x in (before - delta, before + delta) if low <= x <= high]
+    if not options:
+        return False
+    p[i, j] = options[int(rng.integers(len(options)))]
+    p[j, i] = 1 - p[i, j]
+    return True
+
+
+def detect_delta(problem: Problem) -> float:
+    """DETECT's change size: the least, over changes, of the largest one in the old winner's row.
+
+    Raises ValueError for a problem without changes.
+    """
+    change = _changes(problem)
+    before = problem.matrices[problem.order[:-1]]
+    winners = (before > 0.5).sum(axis=2).argmax(axis=1)
+    return float(change[np.arange(len(change)), winners].max(axis=1).min())
+
+
+def mdb_delta(problem: Problem) -> float:
+    """MDB's change size: the least, over changes, of the largest one of any entry.
+
+    Raises ValueError for a problem without changes.
+    """
+    return float(_changes(problem).max(axis=(1, 2)).min())
+
+
+def total_variation(problem: Problem) -> float:
+    """V_T, the largest change of any entry summed over all change points."""
+    return float(_changes(problem).max(axis=(1, 2)).sum())
+
+
+def _changes(problem: Problem) -> np.ndarray:
+    """|p_{s+1} - p_s| for every change point, [S-1, K, K]."""
+    played = problem.matrices[problem.order]
+    if len(played) == 1:
+        raise ValueError("the problem has one segment; a change size needs at least two")
+    return np.abs(np.diff(played, axis=0))
+
+
+def _even(segments: int, every: int) -> np.ndarray:
+    return np.arange(segments, dtype=np.int64) * every
+
+
+def _check_segments(name: str, segments: int, every: int) -> None:
+    if segments < 1 or every < 2:
+        raise ValueError(
+            f"{name}: segments = {segments} and every = {every}; "
+            "expected at least 1 segment of at least 2 duels"
+        )

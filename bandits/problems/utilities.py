@@ -1,0 +1,83 @@
+"""Utility models: every arm has a utility u, and P(i beats j) = F(u_i - u_j) for a link F."""
+
+from typing import Literal
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from bandits.preferences import Problem, RandomProblem, complete, drawn, stationary
+from bandits.problems.orders import check_arms
+from bandits.registry import problem
+
+FAMILIES = ("arith", "geom", "1good")
+
+
+@problem("utility")
+def utility(
+    K: int = 10,
+    link: Literal["linear", "logit", "probit"] = "linear",
+    family: Literal["arith", "geom", "1good", "uniform"] = "arith",
+    scale: float = 1.0,
+    instance: int | None = None,
+) -> Problem | RandomProblem:
+    """Utilities in [0, 1] compared through a link: linear, logit or probit.
+
+    P(i beats j) with d = u_i - u_j and s = scale: linear (1+d)/2 (no scale), logit 1/(1+e^(-d/s)),
+    probit Phi(d/(s sqrt 2)). Families, after Ailon, Karnin & Joachims 2014 with values from memory:
+    arith from 0.8 down to 0.2 in equal steps, geom by equal factors, 1good 0.8 and the rest 0.2;
+    uniform draws u from [0, 1], anew in each repetition unless `instance` gives a seed.
+    """
+    check_arms(K)
+    if scale <= 0:
+        raise ValueError(f"utility: scale = {scale}; expected a positive number")
+    if family == "uniform":
+        return drawn(lambda rng: stationary(linked(rng.random(K), link, scale)), instance)
+    return stationary(linked(utilities(K, family), link, scale))
+
+
+@problem("plackett-luce")
+def plackett_luce(
+    K: int = 10, B: float = 2.0, instance: int | None = None
+) -> Problem | RandomProblem:
+    """Plackett-Luce (Bradley-Terry) skills: p_ij = v_i/(v_i + v_j), ln v uniform on [0, B].
+
+    Drawn anew in each repetition unless `instance` gives a seed. B > 0.
+    """
+    check_arms(K)
+    if B <= 0:
+        raise ValueError(f"plackett-luce: B = {B}; expected a positive number")
+    return drawn(lambda rng: stationary(linked(B * rng.random(K), "logit")), instance)
+
+
+def utilities(K: int, family: str) -> np.ndarray:
+    """The utilities [K] of a family in FAMILIES, best first.
+
+    Raises ValueError for another family.
+    """
+    if family == "arith":
+        return np.linspace(0.8, 0.2, K)
+    if family == "geom":
+        return np.geomspace(0.8, 0.2, K)
+    if family == "1good":
+        return np.where(np.arange(K) == 0, 0.8, 0.2)
+    raise ValueError(
+        f"unknown family of utilities {family!r}; expected one of {', '.join(FAMILIES)}"
+    )
+
+
+def linked(u: np.ndarray, link: str, scale: float = 1.0) -> np.ndarray:
+    """The preference matrix [K, K] of utilities u [K] under a link.
+
+    probit adds independent noise N(0, scale^2) to each utility (Thurstone), logit Gumbel noise
+    (Bradley-Terry-Luce); linear needs utilities within 1 of each other.
+
+    Raises ValueError for an unknown link.
+    """
+    d = np.subtract.outer(u, u)
+    if link == "linear":
+        return complete((1 + d) / 2)
+    if link == "logit":
+        return complete(expit(d / scale))
+    if link == "probit":
+        return complete(ndtr(d / (scale * np.sqrt(2))))
+    raise ValueError(f"unknown link {link!r}; expected linear, logit or probit")

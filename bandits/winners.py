@@ -1,0 +1,84 @@
+"""Who wins a preference matrix: Condorcet, Copeland, Borda and von Neumann winners, and gaps.
+
+Throughout, p is float64 [K, K] with p[i, j] = P(i beats j); "i beats j" means p[i, j] > 1/2.
+A Condorcet winner is the unique Copeland winner and the von Neumann winner; the Borda winner may be
+another arm.
+"""
+
+import numpy as np
+from scipy.optimize import linprog
+
+
+def condorcet_winner(p: np.ndarray) -> int | None:
+    """The arm that beats every other arm, or None when there is none."""
+    wins = (p > 0.5).sum(axis=1)
+    best = int(wins.argmax())
+    return best if wins[best] == len(p) - 1 else None
+
+
+def require_condorcet(p: np.ndarray, name: str = "the preference matrix") -> int:
+    """The Condorcet winner of p.
+
+    Raises ValueError, naming the best arms and whom they fail to beat, when there is none.
+    """
+    winner = condorcet_winner(p)
+    if winner is not None:
+        return winner
+    best = copeland_winners(p)
+    unbeaten = [j for j in range(len(p)) if j != best[0] and p[best[0], j] <= 0.5]
+    raise ValueError(
+        f"{name} has no Condorcet winner: its Copeland winners are arms {best.tolist()}, and arm "
+        f"{best[0]} does not beat arms {unbeaten}; use the copeland or borda regret and an "
+        "algorithm for them, or another matrix"
+    )
+
+
+def gaps(p: np.ndarray) -> np.ndarray:
+    """g [K] with g_i = p[a*, i] - 1/2: by how much the Condorcet winner a* beats arm i (g_a* = 0).
+
+    Raises ValueError when there is no Condorcet winner.
+    """
+    return p[require_condorcet(p)] - 0.5
+
+
+def copeland_scores(p: np.ndarray) -> np.ndarray:
+    """Share of the other arms that each arm beats: [..., K] in [0, 1] of p [..., K, K]."""
+    return (p > 0.5).sum(axis=-1) / max(1, p.shape[-1] - 1)
+
+
+def copeland_winners(p: np.ndarray) -> np.ndarray:
+    """All arms that beat the most others, increasing."""
+    wins = (p > 0.5).sum(axis=1)
+    return np.flatnonzero(wins == wins.max())
+
+
+def borda_scores(p: np.ndarray) -> np.ndarray:
+    """Chance to beat a random other arm: [..., K] in [0, 1] of p [..., K, K]; 0 if K = 1."""
+    return (p.sum(axis=-1) - 0.5) / max(1, p.shape[-1] - 1)
+
+
+def borda_winners(p: np.ndarray) -> np.ndarray:
+    """All arms with the largest Borda score (ties within 1e-12), increasing."""
+    scores = borda_scores(p)
+    return np.flatnonzero(scores >= scores.max() - 1e-12)
+
+
+def von_neumann_winner(p: np.ndarray) -> np.ndarray:
+    """A lottery pi [K] over arms that beats every arm with probability at least 1/2.
+
+    It is a maximin strategy of the symmetric game p - 1/2, whose value is 0, found by linear
+    programming; when there are several, one of them (Dudik et al., Contextual Dueling Bandits,
+    2015).
+    """
+    K = len(p)
+    # Maximise v subject to pi^T (p - 1/2) >= v; the variables are (pi, v) and linprog minimises.
+    result = linprog(
+        c=np.r_[np.zeros(K), -1.0],
+        A_ub=np.c_[-(p - 0.5).T, np.ones(K)],
+        b_ub=np.zeros(K),
+        A_eq=[[1.0] * K + [0.0]],
+        b_eq=[1.0],
+        bounds=[(0, 1)] * K + [(-1, 1)],
+    )
+    pi = result.x[:K].clip(0)
+    return pi / pi.sum()
