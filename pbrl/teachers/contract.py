@@ -1,0 +1,185 @@
+"""What every teacher promises, checked: labels, probabilities, randomness, state."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from pbrl.purity import global_randomness
+from pbrl.segments import Segments, concatenate
+
+ALPHA = 1e-6  # of one binomial test: a sound teacher is blamed about once in 100,000 checks
+HORIZON, REWARD_RANGE = 100, (0.0, 1.0)
+RETURNS = (35.0, 60.0, 52.0)
+Factory = Callable[[], Any]
+
+
+def violations(factory: Factory) -> list[str]:
+    """Every broken promise of the teachers `factory()` makes, one sentence each; empty if sound.
+
+    Checks labels and their shape, that noise comes from the generator passed in and from nowhere
+    else, that segments are left alone, that all state is saved and restored, and that
+    `probability` agrees with how often labels occur (exact binomial test at 1e-6). A teacher with
+    `antisymmetric` true must turn P into 1 - P when a pair is swapped.
+    """
+    try:
+        teacher = _made(factory)
+    except Exception as error:
+        return [f"cannot be made: {type(error).__name__}: {error}"]
+    missing = [name for name in ("label", "probability") if not hasattr(teacher, name)]
+    if missing:
+        return [f"has no method {name}" for name in missing]
+    checks = (_labels, _probabilities, _randomness, _segments_untouched, _state, _frequencies)
+    found: list[str] = []
+    for check in checks:
+        try:
+            found += check(factory)
+        except Exception as error:
+            found.append(f"{check.__name__.strip('_')}: {type(error).__name__}: {error}")
+    return found
+
+
+def _made(factory: Factory) -> Any:
+    """A new teacher that knows the scale of episodes and has seen a few of them."""
+    teacher = factory()
+    if hasattr(teacher, "bind"):
+        teacher.bind(horizon=HORIZON, reward_range=REWARD_RANGE)
+    if hasattr(teacher, "observe_episode"):
+        for true_return in RETURNS:
+            teacher.observe_episode(true_return)
+    return teacher
+
+
+def _pairs(n: int, seed: int) -> tuple[Segments, Segments]:
+    """n pairs of 10 steps with rewards in [0, 1], from close and poor to far apart; some short."""
+    g = np.random.default_rng(seed)
+    level = g.uniform(0, 1, (n, 1)) ** 2
+    sides = []
+    for _ in range(2):
+        reward = np.clip(level + g.uniform(0, 1, (n, 1)) ** 3 * g.normal(size=(n, 10)), 0, 1)
+        mask = np.arange(10) < np.where(g.random((n, 1)) < 0.1, g.integers(1, 10, (n, 1)), 10)
+        sides.append(
+            Segments(
+                obs=torch.from_numpy(g.normal(size=(n, 10, 3)) * mask[..., None]).float(),
+                act=torch.from_numpy(g.uniform(-1, 1, (n, 10, 2)) * mask[..., None]).float(),
+                next_obs=torch.from_numpy(g.normal(size=(n, 10, 3)) * mask[..., None]).float(),
+                terminal=torch.zeros(n, 10, dtype=torch.bool),
+                mask=torch.from_numpy(mask),
+                reward=torch.from_numpy(reward * mask).float(),
+            )
+        )
+    return sides[0], sides[1]
+
+
+def _label(teacher: Any, pairs: tuple[Segments, Segments], seed: int) -> np.ndarray:
+    return np.asarray(teacher.label(*pairs, np.random.default_rng(seed)), dtype=np.float64)
+
+
+def _labels(factory: Factory) -> Iterator[str]:
+    for n in (1000, 1, 0):
+        labels = _label(_made(factory), _pairs(n, 0), 0)
+        if labels.shape != (n,):
+            yield f"label: shape {list(labels.shape)} for {n} pairs; expected [{n}]"
+            return
+        wrong = labels[~(np.isnan(labels) | np.isin(labels, (0, 0.5, 1)))]
+        if len(wrong):
+            yield f"label: found {wrong[0]:g}; expected 0, 0.5, 1 or NaN"
+
+
+def _probabilities(factory: Factory) -> Iterator[str]:
+    first, second = _pairs(1000, 0)
+    teacher = _made(factory)
+    p = np.asarray(teacher.probability(first, second), dtype=np.float64)
+    if p.shape != (1000,):
+        yield f"probability: shape {list(p.shape)} for 1000 pairs; expected [1000]"
+        return
+    outside = p[~((p >= 0) & (p <= 1))]
+    if len(outside):
+        yield f"probability: found {outside[0]:g}; expected a number in [0, 1]"
+    if not np.array_equal(p, teacher.probability(first, second), equal_nan=True):
+        yield "probability: differs when asked twice; it must not be random"
+    swapped = np.asarray(teacher.probability(second, first), dtype=np.float64)
+    if getattr(teacher, "antisymmetric", False) and not np.allclose(p + swapped, 1, atol=1e-9):
+        worst = int(np.abs(p + swapped - 1).argmax())
+        yield (
+            f"probability: {p[worst]:g} becomes {swapped[worst]:g} when the pair is swapped; "
+            f"`antisymmetric` promises {1 - p[worst]:g}"
+        )
+
+
+def _randomness(factory: Factory) -> Iterator[str]:
+    pairs = _pairs(1000, 1)
+    with global_randomness() as used:
+        once, again = (_label(_made(factory), pairs, 0) for _ in range(2))
+    for library in used:
+        yield f"label: draws from the global generator of {library}; use the rng passed in"
+    if not np.array_equal(once, again, equal_nan=True):
+        yield "label: two new teachers with the same rng differ; draw only from the rng passed in"
+    rows = torch.arange(20).repeat(200)
+    repeated = pairs[0][rows], pairs[1][rows]
+    one, other = (_label(_made(factory), repeated, seed) for seed in (0, 1))
+    by_pair = np.nan_to_num(one, nan=-1).reshape(200, 20)
+    if (by_pair != by_pair[0]).any() and np.array_equal(one, other, equal_nan=True):
+        yield "label: is noisy, but the same for every rng; draw the noise from the rng passed in"
+
+
+def _segments_untouched(factory: Factory) -> Iterator[str]:
+    pairs, kept = _pairs(100, 2), _pairs(100, 2)
+    teacher = _made(factory)
+    _label(teacher, pairs, 0)
+    teacher.probability(*pairs)
+    for side, original in zip(pairs, kept, strict=True):
+        for name, tensor in side.tensors().items():
+            if not torch.equal(tensor, original.tensors()[name]):
+                yield f"label or probability: changes `{name}` of the segments it was given"
+
+
+def _state(factory: Factory) -> Iterator[str]:
+    """A used teacher and a new one with its state restored must go on in the same way."""
+    used, new = _made(factory), factory()
+    _label(used, _pairs(1000, 3), 0)
+    if hasattr(used, "observe_episode"):
+        used.observe_episode(90.0)
+    saves = hasattr(used, "state_dict") and hasattr(used, "load_state_dict")
+    if hasattr(new, "bind"):
+        new.bind(horizon=HORIZON, reward_range=REWARD_RANGE)
+    if saves:
+        new.load_state_dict(used.state_dict())
+    pairs = _pairs(1000, 4)
+    for _ in range(2):
+        if not np.array_equal(_label(used, pairs, 1), _label(new, pairs, 1), equal_nan=True):
+            yield (
+                "state_dict: a teacher with restored state labels differently; save all of it"
+                if saves
+                else "label: depends on earlier calls; add state_dict() and load_state_dict()"
+            )
+            return
+
+
+def _frequencies(factory: Factory) -> Iterator[str]:
+    """Each of a few pairs labeled 4,000 times: P must be a plausible mean of the labels."""
+    times, kinds = 4000, 12
+    pairs = _pairs(kinds, 5)
+    teacher = _made(factory)
+    p = np.asarray(teacher.probability(*pairs), dtype=np.float64)
+    repeated = concatenate([pairs[0]] * times), concatenate([pairs[1]] * times)
+    labels = _label(teacher, repeated, 2).reshape(times, kinds)
+    for kind in range(kinds):
+        answered = labels[:, kind][~np.isnan(labels[:, kind])]
+        if len(answered) and not plausible(answered, p[kind]):
+            yield (
+                f"probability: {p[kind]:.4g} for a pair whose {len(answered)} labels have mean "
+                f"{answered.mean():.4g}"
+            )
+
+
+def plausible(labels: np.ndarray, p: float, *, alpha: float = ALPHA) -> bool:
+    """Whether labels in {0, 0.5, 1} can have mean p: exact binomial test, Hoeffding's with ties."""
+    n, mean = len(labels), float(labels.mean())
+    if (labels == 0.5).all():
+        return p == 0.5
+    if (labels == 0.5).any():
+        return abs(mean - p) <= np.sqrt(np.log(2 / alpha) / (2 * n))
+    return stats.binomtest(int(labels.sum()), n, float(np.clip(p, 0, 1))).pvalue >= alpha

@@ -1,0 +1,310 @@
+"""Simulated teachers against closed forms: golden values, frequencies, order of operations."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pbrl.errors import CellError, ConfigError, EnvironmentFault
+from pbrl.segments import GroundTruthError, Segments
+from pbrl.teachers.bpref import composed, equal, mistake, myopic, oracle, skip, stochastic
+from pbrl.teachers.partial_return import PartialReturn
+from pbrl.teachers.regret import Regret
+
+PAIRS = 100_000
+ALPHA = 1e-6
+
+
+def segments(rewards, mask=None) -> Segments:
+    reward = torch.as_tensor(np.asarray(rewards, dtype=np.float64))
+    n, t = reward.shape
+    mask = torch.ones(n, t, dtype=torch.bool) if mask is None else torch.as_tensor(mask)
+    obs = torch.zeros(n, t, 1)
+    return Segments(obs, obs, obs, torch.zeros(n, t, dtype=torch.bool), mask, reward)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def told(teacher: PartialReturn, *returns: float, horizon=1000, reward_range=(0.0, 1.0)):
+    teacher.bind(horizon=horizon, reward_range=reward_range)
+    for value in returns:
+        teacher.observe_episode(value)
+    return teacher
+
+
+def random_pairs(n: int, seed: int = 0, length: int = 50) -> tuple[Segments, Segments]:
+    """Pairs whose returns differ by a little to a lot; levels from 0 to the maximum."""
+    g = rng(seed)
+    level = g.uniform(0, 1, (n, 1))
+    return tuple(
+        segments(np.clip(level + 0.05 * g.normal(size=(n, 1)), 0, 1) * g.random((n, length)))
+        for _ in range(2)
+    )
+
+
+EARLY, LATE = segments([[1.0, 0, 0]]), segments([[0, 0, 0.95]])
+
+
+# --- golden values: r1 = (1, 0, 0), r2 = (0, 0, 0.95) -------------------------------------------
+
+
+def test_the_oracle_prefers_the_larger_sum_and_the_myopic_teacher_the_later_reward() -> None:
+    assert oracle().label(EARLY, LATE, rng()) == 0
+    assert oracle().label(LATE, EARLY, rng()) == 1
+    assert myopic(0.9).label(EARLY, LATE, rng()) == 1  # 0.81 < 0.95
+    assert oracle().label(EARLY, EARLY, rng()) == 0  # a draw goes to the first
+
+
+@pytest.mark.parametrize(("beta", "expected"), [(1.0, 0.4875), (10.0, 0.3775)])
+def test_the_stochastic_choice_is_logistic_in_the_raw_difference(beta, expected) -> None:
+    p = stochastic(beta).probability(EARLY, LATE)[0]
+    assert p == pytest.approx(1 / (1 + math.exp(beta * 0.05)), abs=1e-12)
+    assert p == pytest.approx(expected, abs=5e-5)
+
+
+def padded(segment: Segments, length: int = 50) -> Segments:
+    """The golden segment inside one of 50 steps: zeros in front, so that H = 50."""
+    return segments(np.pad(segment.ground_truth.numpy(), ((0, 0), (length - 3, 0))))
+
+
+def test_the_adaptive_threshold_has_the_golden_values() -> None:
+    first, second = padded(EARLY), padded(LATE)  # H = 50, T = 1000
+    assert told(equal(0.1), 100.0).label(first, second, rng()) == 0.5  # 0.05 < delta = 0.5
+    assert told(skip(0.1), 100.0).label(first, second, rng()) == 0  # max 1 > 0.5
+    assert np.isnan(told(skip(0.1), 250.0).label(first, second, rng()))  # 1 <= delta = 1.25
+    apart = segments([[0.0] * 49 + [0.5]]), segments([[0.0] * 49 + [1.0]])
+    assert told(equal(0.1), 100.0).label(*apart, rng()) == 1  # a difference of delta is no tie
+    assert np.isnan(told(skip(0.1), 200.0).label(first, second, rng()))  # max = delta is skipped
+
+
+def test_the_threshold_follows_the_last_ten_episodes() -> None:
+    first, second = padded(EARLY), padded(LATE)
+    teacher = told(skip(0.1), *[250.0] * 10)
+    assert np.isnan(teacher.label(first, second, rng()))
+    for _ in range(6):
+        teacher.observe_episode(150.0)  # average 190: delta = 0.95
+    assert teacher.label(first, second, rng()) == 0
+
+
+def test_legacy_squares_eps_from_the_second_session_and_starts_with_a_zero() -> None:
+    first, second = segments([[0.4] + [0.0] * 49]), segments([[0.2] + [0.0] * 49])
+    teacher = told(equal(0.1, legacy_squared_eps=True), 200.0)  # with the zero: average 100
+    assert teacher.label(first, second, rng()) == 0.5  # 0.2 < 0.5
+    assert teacher.label(first, second, rng()) == 0  # 0.2 > 0.05
+    sound = told(equal(0.1), 200.0)
+    assert [float(sound.label(first, second, rng())[0]) for _ in range(3)] == [0.5] * 3
+    for _ in range(9):
+        teacher.observe_episode(20_000.0)
+    assert teacher.label(first, second, rng()) == 0.5  # ten real episodes: the zero is gone
+
+
+# --- order of operations ------------------------------------------------------------------------
+
+
+def test_certain_mistakes_invert_every_label_except_ties() -> None:
+    first, second = random_pairs(2000)
+    plain = told(composed(eps_equal=0.1), 300.0).label(first, second, rng())
+    wrong = told(composed(eps_equal=0.1, eps_mistake=1.0), 300.0).label(first, second, rng())
+    assert 0 < (plain == 0.5).mean() < 1
+    np.testing.assert_array_equal(wrong, 1 - plain)
+
+
+def test_skip_wins_over_tie_and_both_use_undiscounted_sums() -> None:
+    first, second = random_pairs(5000)
+    sums = [side.ground_truth.sum(1).numpy() for side in (first, second)]
+    delta = 0.1 * 50 / 1000 * 3000
+    skipped = np.maximum(*sums) <= delta
+    tied = np.abs(sums[0] - sums[1]) < 0.1 * delta
+    teacher = told(composed(gamma=0.5, eps_skip=0.1, eps_equal=0.01, eps_mistake=0.3), 3000.0)
+    labels = teacher.label(first, second, rng())
+    assert (skipped & tied).any()
+    assert (skipped & ~tied).any()
+    assert (~skipped & tied).any()
+    np.testing.assert_array_equal(np.isnan(labels), skipped)
+    np.testing.assert_array_equal(labels == 0.5, tied & ~skipped)
+
+
+def test_a_myopic_sum_ends_at_the_last_step_that_exists() -> None:
+    mask = [[True, True, True, False, False]]
+    first = segments([[1.0, 0, 0, 0, 0]], mask)
+    second = segments([[0, 0, 0.95, 0, 0]], mask)
+    assert myopic(0.9).label(first, second, rng()) == 1
+    p = composed(gamma=0.9, beta=1.0).probability(first, second)
+    assert p[0] == pytest.approx(1 / (1 + math.exp(0.81 - 0.95)), abs=1e-12)
+
+
+def test_everything_skipped_is_a_valid_session() -> None:
+    first, second = random_pairs(7)
+    labels = told(skip(1.0), 1000.0).label(first, second, rng())
+    assert labels.shape == (7,)
+    assert np.isnan(labels).all()
+
+
+def test_skip_is_off_while_every_episode_earned_nothing() -> None:
+    zero = segments(np.zeros((3, 50)))
+    assert not np.isnan(told(skip(0.1), 0.0, 0.0).label(zero, zero, rng())).any()
+
+
+# --- frequencies --------------------------------------------------------------------------------
+
+RETURN = 400.0
+KINDS = {
+    "oracle": partial(oracle),
+    "beta=1": partial(stochastic, 1.0),
+    "beta=0.2": partial(stochastic, 0.2),
+    "myopic": partial(myopic, 0.9),
+    "mistake": partial(mistake, 0.1),
+    "skip": partial(skip, 0.4),
+    "equal": partial(equal, 0.1),
+    "all": partial(composed, 0.95, 0.3, eps_mistake=0.2, eps_skip=0.2, eps_equal=0.05),
+}
+
+
+def closed_form(teacher: PartialReturn, first: Segments, second: Segments):
+    """P(skip), P(tie), P(second | answered, no tie) of each pair, computed on its own."""
+    r1, r2 = (side.ground_truth.numpy() for side in (first, second))
+    weights = teacher.gamma ** np.arange(49, -1, -1)
+    gain = (r2 * weights).sum(1) - (r1 * weights).sum(1)
+    if teacher.beta is None:
+        p = (gain > 0).astype(float)
+    else:
+        p = stats.logistic.cdf(teacher.beta * gain)
+    p = p + teacher.eps_mistake * (1 - 2 * p)
+    margin = RETURN * 50 / 1000
+    skipped = np.maximum(r1.sum(1), r2.sum(1)) <= teacher.eps_skip * margin
+    tied = np.abs(r1.sum(1) - r2.sum(1)) < teacher.eps_equal * margin
+    return skipped & (teacher.eps_skip > 0), tied & (teacher.eps_equal > 0), p
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_label_frequencies_match_the_closed_form(name: str) -> None:
+    """1e5 pairs, by decile of the probability: exact binomial bounds at alpha = 1e-6.
+
+    Within a bin the count is a sum of independent Bernoulli draws of different p, whose tails are
+    lighter than the binomial's of the mean p (Hoeffding 1956), so the bound is valid.
+    """
+    first, second = random_pairs(PAIRS, seed=11)
+    teacher = told(KINDS[name](), RETURN)
+    labels = teacher.label(first, second, rng(12))
+    skipped, tied, p = closed_form(teacher, first, second)
+    np.testing.assert_array_equal(np.isnan(labels), skipped)
+    np.testing.assert_array_equal(labels == 0.5, tied & ~skipped)
+    np.testing.assert_allclose(
+        teacher.probability(first, second), np.where(tied, 0.5, p), rtol=0, atol=1e-12
+    )
+    clear = ~skipped & ~tied
+    bins = np.minimum((p * 10).astype(int), 9)
+    for k in np.unique(bins[clear]):
+        inside = clear & (bins == k)
+        mean, n = p[inside].mean(), int(inside.sum())
+        low, high = stats.binom.ppf([ALPHA / 2, 1 - ALPHA / 2], n, mean)
+        assert low <= labels[inside].sum() <= high, (k, n, mean, labels[inside].mean())
+
+
+# --- randomness ---------------------------------------------------------------------------------
+
+
+def test_switching_a_part_on_does_not_move_another_parts_draws() -> None:
+    first, second = random_pairs(5000)
+    plain = oracle().label(first, second, rng(5))
+    flipped = mistake(0.3).label(first, second, rng(5)) != plain
+    assert 0.2 < flipped.mean() < 0.4
+    for parts in ({"eps_skip": 0.4}, {"eps_equal": 0.1}, {"eps_skip": 0.2, "eps_equal": 0.1}):
+        without = told(composed(**parts), RETURN).label(first, second, rng(5))
+        with_slips = told(composed(**parts, eps_mistake=0.3), RETURN).label(first, second, rng(5))
+        clear = ~np.isnan(without) & (without != 0.5)
+        np.testing.assert_array_equal((without != with_slips)[clear], flipped[clear])
+    noisy = stochastic(0.3).label(first, second, rng(5))
+    both = composed(beta=0.3, eps_mistake=0.3).label(first, second, rng(5))
+    np.testing.assert_array_equal(noisy != both, flipped)
+
+
+def test_every_teacher_leaves_the_generator_at_the_same_place() -> None:
+    first, second = random_pairs(100)
+    after = set()
+    for make in KINDS.values():
+        generator = rng(3)
+        told(make(), RETURN).label(first, second, generator)
+        after.add(generator.random())
+    assert len(after) == 1
+
+
+@given(st.floats(-50, 50), st.floats(0.01, 20), st.floats(0, 1))
+def test_noisy_probabilities_are_antisymmetric(gain: float, beta: float, eps: float) -> None:
+    a, b = segments([[0.0, gain]]), segments([[1.0, 0.0]])
+    teacher = composed(beta=beta, eps_mistake=eps)
+    assert teacher.antisymmetric
+    assert teacher.probability(a, b) + teacher.probability(b, a) == pytest.approx(1, abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(-10, 0))
+def test_a_negative_reward_range_is_shifted_to_zero(rewards: list[float], low: float) -> None:
+    """Teachers see the same pair in reward [0, 1] and in [low, low + 1]."""
+    for make in (skip, equal):
+        plain = told(make(0.5), 6.0, horizon=10)
+        moved = told(make(0.5), 6.0 + 10 * low, horizon=10, reward_range=(low, low + 1))
+        a, b = np.array([rewards[:2]]), np.array([rewards[2:]])
+        near = (abs(max(a.sum(), b.sum()) - 0.6), abs(abs(a.sum() - b.sum()) - 0.6))
+        if min(near) > 1e-6:
+            expected = plain.label(segments(a), segments(b), rng())
+            found = moved.label(segments(a + low), segments(b + low), rng())
+            if abs(a.sum() - b.sum()) > 1e-6:
+                np.testing.assert_array_equal(found, expected)
+
+
+# --- wrong use ----------------------------------------------------------------------------------
+
+
+def test_thresholds_need_the_scale_of_episodes() -> None:
+    first, second = random_pairs(3)
+    with pytest.raises(ConfigError, match="bind"):
+        skip().label(first, second, rng())
+    with pytest.raises(CellError, match="before any training episode"):
+        told(equal()).label(first, second, rng())
+    with pytest.raises(ConfigError, match="lower bound"):
+        told(skip(), reward_range=(-math.inf, 1.0))
+    with pytest.raises(EnvironmentFault, match="reward_range"):
+        told(skip(), -5.0).label(first, second, rng())
+    told(oracle(), reward_range=(-math.inf, 1.0)).label(first, second, rng())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"gamma": 0.0}, {"gamma": 1.1}, {"beta": 0.0}, {"eps_mistake": 1.5}, {"eps_skip": -1}]
+)
+def test_settings_out_of_range_are_refused(wrong) -> None:
+    with pytest.raises(ConfigError, match=f"= {next(iter(wrong.values()))}; expected"):
+        composed(**wrong)
+
+
+def test_a_teacher_without_ground_truth_says_so() -> None:
+    with pytest.raises(GroundTruthError):
+        oracle().label(EARLY.without_reward(), LATE, rng())
+
+
+# --- regret -------------------------------------------------------------------------------------
+
+
+def test_the_regret_teacher_compares_sums_of_advantages() -> None:
+    """A chain where action 1 is optimal: A* = 0 for it and -2 for action 0."""
+
+    def chain(actions) -> Segments:
+        act = torch.tensor(actions, dtype=torch.float64)[..., None]
+        mask = torch.tensor([[True, True, False]]).expand(len(actions), 3)
+        zeros = torch.zeros(len(actions), 3, 1)
+        return Segments(zeros, act, zeros, mask & False, mask, zeros[..., 0])
+
+    first, second = (
+        chain([[1, 1, 0], [1, 0, 0], [0, 1, 9]]),
+        chain([[0, 1, 9], [1, 0, 1], [1, 1, 9]]),
+    )
+    advantage = lambda s: -2 * (1 - s.act[..., 0])  # noqa: E731
+    assert Regret(advantage, beta=None).label(first, second, rng()).tolist() == [0, 0.5, 1]
+    p = Regret(advantage, beta=0.7).probability(first, second)
+    np.testing.assert_allclose(p, stats.logistic.cdf(0.7 * np.array([-2, 0, 2])), atol=1e-12)
