@@ -8,10 +8,8 @@ from pbrl.store.lease import LeaseLost, Locked
 from pbrl.store.results import (
     CellInfo,
     Results,
-    cells,
     labels,
     load,
-    measured_seconds,
     read_plan,
     write_plan,
 )
@@ -25,11 +23,9 @@ __all__ = [
     "Results",
     "Status",
     "cell_id",
-    "cells",
     "identity",
     "labels",
     "load",
-    "measured_seconds",
     "read_plan",
     "write_plan",
 ]

@@ -12,11 +12,9 @@ log.txt           standard output and error of its process
 """
 
 import contextlib
-import functools
 import json
 import logging
 import re
-import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -27,6 +25,7 @@ import pbrl
 from pbrl.errors import StoreError
 from pbrl.store import atomic, checkpoint, frames, journal
 from pbrl.store.lease import Lease, holder
+from pbrl.store.provenance import environment
 
 Status = Literal["done", "running", "failed", "missing"]
 FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug"]
@@ -111,6 +110,13 @@ class Cell:
         except (OSError, ValueError) as error:
             return {"kind": "lost", "message": f"failure.json is damaged: {error}"}
 
+    def manifest(self) -> dict[str, Any] | None:
+        """summary, seconds, environment, files of a finished cell; None if missing or damaged."""
+        try:
+            return atomic.read_sealed(self.path / "manifest.json")
+        except StoreError:
+            return None
+
     def progress(self) -> dict[str, Any] | None:
         """step of the newest row, and of the newest checkpoint; None before the first row."""
         row = journal.last(self.path / "journal.jsonl")
@@ -121,15 +127,22 @@ class Cell:
 
     # --- running it -----------------------------------------------------------------------------
 
+    def create(self) -> None:
+        """Make the folder and its config.json; raises StoreError when that is not possible."""
+        atomic.make_folder(self.path)
+        if self.path.resolve().parent != (self.root / "cells").resolve():
+            raise StoreError(f"{self.path} leads out of the results folder; remove that link")
+        path, text = self.path / "config.json", json.dumps(self.config, indent=1).encode() + b"\n"
+        if not path.is_file() or path.read_bytes() != text:
+            atomic.write_file(path, text)
+
     @contextlib.contextmanager
     def lock(self, *, expired_token: str | None = None) -> Iterator[None]:
         """Hold the cell; creates its folder. Raises Locked when another process computes it.
 
         `expired_token` (from lease.Watch) allows taking over the lease that was seen to expire.
         """
-        atomic.make_folder(self.path)
-        if self.path.resolve().parent != (self.root / "cells").resolve():
-            raise StoreError(f"{self.path} leads out of the results folder; remove that link")
+        self.create()
         lease = Lease(self.path)
         lease.take(expired_token=expired_token)
         self._lease = lease
@@ -150,8 +163,7 @@ class Cell:
     def _prepare(self) -> None:
         atomic.clean(self.path)
         atomic.clean(self.path / "checkpoints")
-        text = json.dumps(self.config, indent=1).encode() + b"\n"
-        atomic.write_file(self.path / "config.json", text)
+        atomic.remove(self.path / "failure.json")
 
     def _held(self) -> Lease:
         if self._lease is None:
@@ -279,7 +291,7 @@ class Cell:
             atomic.write_file(self.path / "manifest.json", atomic.sealed(manifest))
         for saved in checkpoint.steps(self.path / "checkpoints"):
             atomic.remove(checkpoint.place(self.path / "checkpoints", saved))
-        for leftover in ("checkpoints", "journal.jsonl", "failure.json"):
+        for leftover in ("checkpoints", "journal.jsonl"):
             atomic.remove(self.path / leftover)
 
     def weights(self) -> Any:
@@ -293,14 +305,20 @@ class Cell:
                 raise StoreError(f"{self.path / name} is damaged; delete the cell's folder")
         return checkpoint.read_state(self.path / "weights")
 
-    def fail(self, kind: FailureKind, message: str, *, traceback: str, command: str) -> None:
-        """Record why the cell stopped; `command` repeats it alone, in the foreground."""
+    def fail(
+        self, kind: FailureKind, message: str, *, traceback: str, command: str, code: str = ""
+    ) -> None:
+        """Record why the cell stopped; `command` repeats it alone, in the foreground.
+
+        `code` is a digest of the code that failed: other code is worth another try.
+        """
         saved = checkpoint.steps(self.path / "checkpoints")
         content = {
             "kind": kind,
             "message": message,
             "traceback": traceback,
             "command": command,
+            "code": code,
             "seed": self.config.get("seed"),
             "log": str(self.path / "log.txt"),
             "checkpoint": saved[0] if saved else None,
@@ -308,58 +326,3 @@ class Cell:
         with self._held().publishing():
             text = json.dumps(content, indent=1).encode() + b"\n"
             atomic.write_file(self.path / "failure.json", text)
-
-
-# --- where it ran -------------------------------------------------------------------------------
-
-_PACKAGES = ("torch", "numpy", "numba", "polars", "safetensors")
-_SIMULATORS = ("stable_baselines3", "gymnasium", "mujoco", "dm_control", "metaworld")
-_SOURCE = Path(pbrl.__file__).resolve().parent.parent
-
-
-@functools.cache
-def source_digest() -> str:
-    """SHA-256 over every Python file of pbrl, bandits and envs."""
-    whole = sha256()
-    for package in ("bandits", "envs", "pbrl"):
-        for file in sorted((_SOURCE / package).rglob("*.py")):
-            whole.update(str(file.relative_to(_SOURCE)).encode() + b"\0" + file.read_bytes())
-    return whole.hexdigest()
-
-
-@functools.cache
-def commit() -> str | None:
-    """The git commit of the checkout pbrl runs from; None for an installed package."""
-    if not (_SOURCE / ".git").exists():
-        return None
-    import subprocess
-
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["git", "-C", str(_SOURCE), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return None
-
-
-@functools.cache
-def _version(package: str) -> str:
-    from importlib import metadata
-
-    return metadata.version(package.replace("_", "-"))
-
-
-def environment() -> dict[str, Any]:
-    """What bit-equality depends on: versions of what is imported, source, commit, threads."""
-    import platform
-
-    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1
-    return {
-        "pbrl": pbrl.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {
-            name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
-        },
-        "source": source_digest(),
-        "commit": commit(),
-        "threads": threads,
-    }

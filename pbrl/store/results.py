@@ -1,5 +1,6 @@
 """A results folder as a whole: its plan, and every cell's rows with what is wrong named."""
 
+import contextlib
 import io
 import json
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbrl.errors import StoreError
 from pbrl.store import atomic, frames, journal
-from pbrl.store.cell import Cell, Status, cell_id
+from pbrl.store.cell import Cell, Status
 from pbrl.store.lease import guard
 
 if TYPE_CHECKING:
@@ -53,16 +54,15 @@ def write_plan(root: Path, cells: Iterable[Cell]) -> None:
     """
     atomic.make_folder(root)
     with guard(root):
-        known = {cell_id(config): config for config in read_plan(root)}
+        known = {cell.id: cell.config for cell in _planned(root)}
         known |= {cell.id: cell.config for cell in cells}
         atomic.write_file(root / "plan.json", json.dumps({"cells": list(known.values())}).encode())
 
 
-def read_plan(root: Path) -> list[dict[str, Any]]:
-    """Configurations of the planned cells; none when there is no plan; raises StoreError."""
+def _planned(root: Path) -> list[Cell]:
     path = root / "plan.json"
     try:
-        return json.loads(path.read_bytes())["cells"]
+        return [Cell(root, config) for config in json.loads(path.read_bytes())["cells"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,18 +71,24 @@ def read_plan(root: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def cells(root: Path) -> list[Cell]:
-    """The planned cells in the plan's order, then those only their folder tells of."""
-    planned = [Cell(root, config) for config in read_plan(root)]
+def read_plan(root: Path) -> list[Cell]:
+    """The planned cells in the plan's order, then those that only a folder tells of.
+
+    Raises StoreError when `root` is not a results folder or its plan is damaged.
+    """
+    folder = root / "cells"
+    if not folder.is_dir() and not (root / "plan.json").is_file():
+        raise StoreError(
+            f"{root} is not a results folder: found neither cells/ nor plan.json; give the folder "
+            "that `pbrl run` printed"
+        )
+    planned = _planned(root)
     known = {cell.id for cell in planned}
     found = []
-    folder = root / "cells"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in known:
-            try:
+            with contextlib.suppress(StoreError):  # `load` names those that cannot be read
                 found.append(Cell.at(path))
-            except StoreError:
-                continue  # another version's, or a torn start: `load` names it
     return planned + found
 
 
@@ -96,16 +102,15 @@ def load(root: Path) -> Results:
     """
     import polars
 
-    if not (root / "cells").is_dir() and not (root / "plan.json").is_file():
-        raise StoreError(f"{root} is not a results folder: it has neither cells/ nor plan.json")
     infos, loaded = [], []
-    for cell in cells(root):
+    for cell in read_plan(root):
         info, frame = _load_cell(cell)
         infos.append(info)
         if frame is not None and frame.height:
             loaded.append(_labelled(info, frame))
     known = {info.id for info in infos}
-    for path in sorted((root / "cells").iterdir()) if (root / "cells").is_dir() else []:
+    folder = root / "cells"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_dir() and path.name not in known:
             infos.append(_stray(path))
     if not loaded:
@@ -184,22 +189,3 @@ def labels(config: dict[str, Any]) -> dict[str, str]:
         "learner": label("method", "algorithm"),
         "teacher": label("teacher"),
     }
-
-
-def measured_seconds(root: Path) -> dict[str, float]:
-    """Median seconds per step (per duel) of finished cells, by "kind/task/learner/teacher"."""
-    from statistics import median
-
-    found: dict[str, list[float]] = {}
-    for cell in cells(root):
-        if cell.status() != "done":
-            continue
-        try:
-            seconds = atomic.read_sealed(cell.path / "manifest.json")["seconds"]
-        except (StoreError, KeyError):
-            continue
-        config = cell.config
-        size = config.get("steps") or config.get("horizon", 1) * config.get("repetitions", 1)
-        key = "/".join([str(config.get("kind")), *labels(config).values()])
-        found.setdefault(key, []).append(seconds / size)
-    return {key: median(values) for key, values in found.items()}

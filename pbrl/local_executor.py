@@ -1,0 +1,111 @@
+"""Cells as processes of this machine."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pbrl import worker
+from pbrl.errors import PbrlError
+from pbrl.store import Cell
+
+
+class Local:
+    """Cells as processes forked from one `fork_server`, which is started again if it dies."""
+
+    def __init__(self, jobs: int, cells: Iterable[Cell]) -> None:
+        self.slots = jobs
+        self.running: set[str] = set()
+        axes = {"env": "env", "method": "method", "teacher": "teacher"}
+        axes |= {"problem": "problem", "algorithm": "bandit"}
+        self.names = sorted(
+            {
+                (kind, cell.config[axis]["name"])
+                for cell in cells
+                for axis, kind in axes.items()
+                if cell.config.get(axis)
+            }
+        )
+        self.server: subprocess.Popen[bytes] | None = None
+        self.rest = b""
+
+    def _serve(self) -> subprocess.Popen[bytes]:
+        if self.server is None:
+            # Open for as long as the server lives.
+            self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "pbrl.fork_server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                env=os.environ | worker.ENVIRONMENT,
+            )
+            self.rest = b""
+            self._send(preload=self.names)
+        return self.server
+
+    def _send(self, **request: Any) -> None:
+        assert self.server is not None
+        assert self.server.stdin is not None
+        with suppress(BrokenPipeError):  # `ended` finds the server dead
+            self.server.stdin.write(json.dumps(request).encode() + b"\n")
+            self.server.stdin.flush()
+
+    def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
+        self._serve()
+        self.running.add(cell.id)
+        self._send(cell=str(cell.path), plugins=list(plugins), expired_token=expired_token)
+
+    def ended(self, timeout: float) -> list[tuple[str, int]]:
+        if self.server is None or self.server.stdout is None:
+            time.sleep(timeout)
+            return []
+        if not select.select([self.server.stdout], [], [], timeout)[0]:
+            return []
+        data = os.read(self.server.stdout.fileno(), 65536)
+        if not data:
+            return self._dead_server()
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        reports = [json.loads(line) for line in lines]
+        found = [(Path(r["cell"]).name, r["code"]) for r in reports if "cell" in r]
+        self.running -= {cell_id for cell_id, _ in found}
+        return found
+
+    def _dead_server(self) -> list[tuple[str, int]]:
+        assert self.server is not None
+        code = self.server.wait()
+        self._kill_group()
+        self.server = None
+        if code > 0:
+            self.errors.seek(0)
+            text = self.errors.read().decode(errors="replace").strip()
+            raise PbrlError(f"the worker process does not start:\n{text}")
+        lost = [(cell_id, -signal.SIGKILL) for cell_id in sorted(self.running)]
+        self.running.clear()
+        return lost
+
+    def _kill_group(self) -> None:
+        if self.server is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.server.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self._send(stop=True)
+
+    def close(self) -> None:
+        if self.server is not None and self.server.stdin is not None:
+            if not self.running:
+                self.server.stdin.close()
+                with suppress(subprocess.TimeoutExpired):
+                    self.server.wait(timeout=1)
+            self._kill_group()
+            self.server.wait()

@@ -1,0 +1,275 @@
+"""Compute many cells at once, here or on a Ray cluster, whatever happens to single ones.
+
+A cell that fails never stops the others. One whose process was killed is resumed; one that another
+runner is computing is left to it, and taken over if that runner dies.
+"""
+
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pbrl import worker
+from pbrl.errors import ConfigError, StoreError
+from pbrl.store import Cell, FailureKind, Locked
+from pbrl.store.lease import Watch, holder
+
+RETRIES = 2  # of a cell whose process was killed
+_PATIENCE = 0.2  # seconds between two looks at what is not reported
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_AGAIN = ("resource", "lost")  # failures that running the suite again may cure by itself
+Report = Callable[[str, Cell, str], None]
+
+
+@dataclass
+class Summary:
+    """What became of the cells; `signal` is the one that stopped the runner, if any did."""
+
+    done: list[Cell] = field(default_factory=list)
+    skipped: list[Cell] = field(default_factory=list)
+    failed: list[Cell] = field(default_factory=list)
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 when a cell failed, or 128 + the signal that stopped the runner."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.failed else 0
+
+
+class Executor(Protocol):
+    """Where cells are computed; codes are those of `worker`, or minus a signal's number."""
+
+    slots: int
+
+    def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
+        """Begin computing a cell."""
+
+    def ended(self, timeout: float) -> list[tuple[str, int]]:
+        """Ids and codes of cells that ended; waits for the first at most `timeout` seconds."""
+
+    def stop(self) -> None:
+        """Ask all running cells to write a checkpoint and stop."""
+
+    def close(self) -> None:
+        """End everything that still runs."""
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    root: Path,
+    *,
+    jobs: int = 1,
+    plugins: Sequence[str] = (),
+    executor: str = "local",
+    address: str | None = None,
+    on_event: Report = lambda what, cell, note: None,
+) -> Summary:
+    """Compute the cells that are not done; `jobs` at once here, as many as Ray has CPUs there.
+
+    Events are started, done, skipped (done before, or by another runner), failed, retry, waiting
+    (another runner is computing it). SIGINT and SIGTERM stop within five seconds: running cells
+    write a checkpoint, and running the same cells again continues them. A cell that failed before
+    is computed again when it lacked resources or was lost, or when the code has changed since;
+    otherwise it is reported as failed. Raises StoreError when `root` cannot be written and
+    ConfigError for an unknown executor or a missing Ray.
+    """
+    schedule = _Schedule(cells, plugins=plugins, on_event=on_event)
+    place: Executor
+    if not schedule.queue:
+        return schedule.summary
+    if executor == "local":
+        from pbrl.local_executor import Local
+
+        place = Local(jobs, (cell for cell, _ in schedule.queue))
+    elif executor == "ray":
+        from pbrl.ray_executor import Ray
+
+        place = Ray(jobs, address=address)
+    else:
+        raise ConfigError(f"executor {executor!r}; expected local or ray")
+    with _signals(schedule.summary):
+        try:
+            while schedule.step(place):
+                if schedule.summary.signal is not None:
+                    schedule.stop(place)
+                    break
+        finally:
+            place.close()
+    return schedule.summary
+
+
+@contextmanager
+def _signals(summary: Summary) -> Iterator[None]:
+    """Note SIGINT and SIGTERM in the summary while inside."""
+
+    def note(number: int, _: Any) -> None:
+        summary.signal = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Schedule:
+    """Which cells wait, run, are computed elsewhere, or ended."""
+
+    def __init__(self, cells: Sequence[Cell], *, plugins: Sequence[str], on_event: Report) -> None:
+        self.plugins, self.event = plugins, on_event
+        self.cells = {cell.id: cell for cell in cells}
+        self.summary = Summary()
+        self.queue: deque[tuple[Cell, str | None]] = deque()
+        self.running: set[str] = set()
+        self.elsewhere: dict[str, Watch] = {}
+        self.losses: Counter[str] = Counter()
+        self.waiting_told = False
+        for cell in self.cells.values():
+            status = cell.status()
+            if status == "done":
+                self._skip(cell)
+            elif status == "failed" and not self._is_worth_another_try(cell):
+                self._failed(cell)
+            else:
+                self.queue.append((cell, None))
+
+    def _is_worth_another_try(self, cell: Cell) -> bool:
+        failure = cell.failure() or {}
+        return failure.get("kind") in _AGAIN or (
+            failure.get("code") != worker.code_digest(self.plugins)
+        )
+
+    def step(self, place: Executor) -> bool:
+        """Start what can start, take in what ended; False when nothing is left to do."""
+        while self.queue and len(self.running) < place.slots:
+            self._start(*self.queue.popleft(), place)
+        for cell_id, code in place.ended(_PATIENCE if self.running or self.elsewhere else 0):
+            self.running.discard(cell_id)
+            self._ended(self.cells[cell_id], code)
+        for cell_id in list(self.elsewhere):
+            self._look(self.cells[cell_id])
+        if self.elsewhere and not self.running and not self.queue and not self.waiting_told:
+            self.waiting_told = True
+            for cell_id in self.elsewhere:
+                self.event("waiting", self.cells[cell_id], "another runner is computing it")
+        return bool(self.queue or self.running or self.elsewhere)
+
+    def _start(self, cell: Cell, expired_token: str | None, place: Executor) -> None:
+        if cell.status() == "done":
+            return self._skip(cell)
+        found = holder(cell.path)
+        if found is not None and not found.is_dead() and found.token != expired_token:
+            self.elsewhere[cell.id] = Watch(cell.path)
+            return
+        cell.create()
+        self.running.add(cell.id)
+        self.event("started", cell, "")
+        place.start(cell, plugins=self.plugins, expired_token=expired_token)
+
+    def _look(self, cell: Cell) -> None:
+        """Whether a cell computed elsewhere ended there, or has to be taken over."""
+        watch = self.elsewhere[cell.id]
+        status, found = cell.status(), holder(cell.path)
+        token = watch.expired_token()
+        if status == "done":
+            self._skip(cell)
+        elif found is not None and not found.is_dead() and token is None:
+            return
+        elif status == "failed":
+            self._failed(cell)
+        else:
+            self.queue.append((cell, token))
+        del self.elsewhere[cell.id]
+
+    def _ended(self, cell: Cell, code: int) -> None:
+        status = cell.status()
+        if status == "done":
+            self.summary.done.append(cell)
+            self.event("done", cell, "; ".join((cell.manifest() or {}).get("notices", [])))
+        elif code == worker.LOCKED:
+            self.elsewhere[cell.id] = Watch(cell.path)
+        elif status == "failed":
+            self._failed(cell)
+        elif code == worker.STOPPED and self.summary.signal is not None:
+            return
+        elif code < 0 or code == worker.STOPPED:
+            self._lost(cell, code)
+        else:
+            self._died(cell, code)
+
+    def _lost(self, cell: Cell, code: int) -> None:
+        self.losses[cell.id] += 1
+        how = "stopped" if code == worker.STOPPED else f"killed by {signal.Signals(-code).name}"
+        if self.losses[cell.id] <= RETRIES:
+            self.event("retry", cell, f"its process was {how}")
+            self.queue.append((cell, None))
+            return
+        crashed = -code in _CRASHES
+        advice = {signal.SIGKILL: "perhaps memory ran out", signal.SIGTERM: "from outside"}
+        note = "it crashed" if crashed else advice.get(signal.Signals(abs(code)), "")
+        self._record(
+            cell,
+            "environment" if crashed else "lost",
+            f"its process was {how} {self.losses[cell.id]} times{f' ({note})' if note else ''}",
+            _tail(cell),
+        )
+
+    def _died(self, cell: Cell, code: int) -> None:
+        """The process ended without saying why: the watchdog, or a bug."""
+        hang = worker.hang_report(cell.path / "log.txt")
+        if hang is not None:
+            seconds = worker.hang_timeout(cell)
+            message = f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
+            self._record(cell, "environment", message, hang)
+        else:
+            message = f"its process ended with exit code {code} and wrote no result"
+            self._record(cell, "bug", message, _tail(cell))
+
+    def _record(self, cell: Cell, kind: FailureKind, message: str, traceback: str) -> None:
+        try:
+            with cell.lock():
+                cell.fail(
+                    kind,
+                    message,
+                    traceback=traceback,
+                    command=worker.repeat_command(cell, self.plugins),
+                    code=worker.code_digest(self.plugins),
+                )
+        except Locked:
+            self.elsewhere[cell.id] = Watch(cell.path)
+        except StoreError as error:
+            self._failed(cell, f"{message}; {error}")
+        else:
+            self._failed(cell)
+
+    def _failed(self, cell: Cell, message: str | None = None) -> None:
+        self.summary.failed.append(cell)
+        self.event("failed", cell, message or (cell.failure() or {}).get("message", ""))
+
+    def _skip(self, cell: Cell) -> None:
+        self.summary.skipped.append(cell)
+        self.event("skipped", cell, "")
+
+    def stop(self, place: Executor) -> None:
+        """Let the running cells write their checkpoints, at most for the grace period."""
+        place.stop()
+        deadline = time.monotonic() + worker.GRACE
+        while self.running and time.monotonic() < deadline:
+            for cell_id, code in place.ended(_PATIENCE):
+                self.running.discard(cell_id)
+                if self.cells[cell_id].status() in ("done", "failed"):
+                    self._ended(self.cells[cell_id], code)
+
+
+def _tail(cell: Cell) -> str:
+    """The last lines of a cell's log."""
+    with suppress(OSError):
+        return "\n".join((cell.path / "log.txt").read_text(errors="replace").splitlines()[-60:])
+    return ""

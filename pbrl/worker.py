@@ -1,0 +1,163 @@
+"""The process that computes one cell; this is also the command that repeats a failed one.
+
+python -m pbrl.worker runs/quick/cells/<id> [--plugin FILE]...
+"""
+
+import argparse
+import errno
+import faulthandler
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pbrl.errors import EnvironmentFault, PbrlError, StoreError
+from pbrl.store import Cell, FailureKind, LeaseLost, Locked
+from pbrl.store.provenance import source_digest
+
+# One thread per cell: bit-equality holds for a thread count, and small networks are fastest so.
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    **dict.fromkeys(("NUMBA_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"), "1"),
+    "PYTHONHASHSEED": "0",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "_RJEM_MALLOC_CONF": "background_thread:false",  # polars' allocator: no thread to lose by fork
+}
+DONE, FAILED, LOCKED, STOPPED = 0, 1, 75, 76  # exit codes
+_USED_UP = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+GRACE = 4.0  # seconds a stopped cell has to write its checkpoint
+
+
+def compute(cell: Cell, *, plugins: Sequence[str], expired_token: str | None = None) -> int:
+    """Compute a cell, or the rest of it, in this process; returns an exit code.
+
+    DONE, FAILED (failure.json says why), LOCKED (another process has it) or STOPPED by a signal.
+    """
+    try:
+        with cell.lock(expired_token=expired_token):
+            return DONE if cell.status() == "done" else _compute(cell, plugins)
+    except (Locked, LeaseLost) as error:
+        print(error, file=sys.stderr)
+        return LOCKED
+
+
+def _compute(cell: Cell, plugins: Sequence[str]) -> int:
+    from pbrl import registry, run
+
+    def stop(number: int, _: Any) -> None:
+        run.Stop.signal = number
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    faulthandler.dump_traceback_later(hang_timeout(cell), exit=True)
+    try:
+        for plugin in plugins:
+            registry.load_plugin(plugin)
+        result = run.execute(cell)
+        weights = result.pop("weights", None)
+        cell.finish(result, weights=weights)
+    except run.Interrupted:
+        return STOPPED
+    except LeaseLost:
+        raise
+    except Exception as error:
+        text = traceback.format_exc()
+        print(text, file=sys.stderr)
+        message = str(error) if isinstance(error, PbrlError) else f"{type(error).__name__}: {error}"
+        cell.fail(
+            failure_kind(error),
+            message,
+            traceback=text,
+            command=repeat_command(cell, plugins),
+            code=code_digest(plugins),
+        )
+        return FAILED
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return DONE
+
+
+def failure_kind(error: Exception) -> FailureKind:
+    """Who is at fault: decides whether it is worth trying again, and whom the report blames."""
+    if isinstance(error, EnvironmentFault):
+        return "environment"
+    if isinstance(error, ArithmeticError):  # includes FloatingPointError
+        return "numeric"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is a RuntimeError
+        return "resource"
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    if isinstance(error, MemoryError) or getattr(cause, "errno", None) in _USED_UP:
+        return "resource"
+    return "user" if isinstance(error, PbrlError) else "bug"
+
+
+def hang_timeout(cell: Cell) -> float:
+    """Seconds without a sign of life after which a cell counts as hung."""
+    return cell.config.get("execution", {}).get("hang_timeout", 600.0)
+
+
+def repeat_command(cell: Cell, plugins: Sequence[str]) -> str:
+    """The shell command that computes this cell alone, in the foreground."""
+    options = [word for plugin in plugins for word in ("--plugin", plugin)]
+    return shlex.join(["python", "-m", "pbrl.worker", str(cell.path), *options])
+
+
+def code_digest(plugins: Sequence[str]) -> str:
+    """SHA-256 of this package's source and the plug-ins: when it changes, failures may be cured."""
+    whole = sha256(source_digest().encode())
+    for plugin in plugins:
+        path = Path(plugin)
+        whole.update(path.read_bytes() if path.is_file() else b"missing")
+    return whole.hexdigest()
+
+
+def follow_parent() -> None:
+    """End this process when its parent ends: no orphans, whatever killed the parent."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(STOPPED)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def hang_report(log: Path) -> str | None:
+    """The watchdog's traceback, if that is how the newest process of this log ended."""
+    try:
+        text = log.read_text(errors="replace").rpartition("\n--- process ")[2]
+    except OSError:
+        return None
+    found = re.search(r"^Timeout \(\d+:\d\d:\d\d.*\)!$", text, re.MULTILINE)
+    return text[found.start() :] if found else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m pbrl.worker`."""
+    parser = argparse.ArgumentParser(prog="python -m pbrl.worker", description=__doc__)
+    parser.add_argument("folder", help="a cell's folder, such as runs/quick/cells/<id>")
+    parser.add_argument("--plugin", action="append", default=[], help="import this file first")
+    parser.add_argument("--expired-token", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if any(os.environ.get(key) != value for key, value in ENVIRONMENT.items()):
+        os.execve(sys.executable, sys.orig_argv, os.environ | ENVIRONMENT)
+    faulthandler.enable()
+    try:
+        cell = Cell.at(Path(options.folder))
+        return compute(cell, plugins=options.plugin, expired_token=options.expired_token)
+    except StoreError as error:
+        print(f"pbrl: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
