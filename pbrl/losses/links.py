@@ -27,7 +27,7 @@ def hinge(u: Tensor, margin: float = 1.0) -> Tensor:
 
 
 def square(u: Tensor, target: Tensor | float = 0.5) -> Tensor:
-    """(u - target)², so that u stops at the target also for certain preferences. IPO, 2310.12036."""
+    """(u - target)²: u stops at the target even for certain preferences. IPO, 2310.12036."""
     return (u - target).square()
 
 
@@ -80,6 +80,20 @@ def flipped(u: Tensor, wrong: float, wrong_other: float) -> Tensor:
 def exp_linear(x: Tensor, limit: float = 50.0) -> Tensor:
     """e^x up to `limit` and its tangent line beyond, so that |x| = 1e4 stays finite in float32."""
     return torch.exp(x.clamp(max=limit)) * (1 + F.relu(x - limit))
+
+
+def expm1_minus(x: Tensor) -> Tensor:
+    """e^x - 1 - x >= 0, by its series near 0 and its tangent beyond 50: exact to rounding."""
+    near = x.abs() < 1e-2
+    small = torch.where(near, x, 0.0)
+    # Six terms: the next one is below 2e-16 of the first at |x| = 0.01.
+    series = small.square() * (
+        1 / 2
+        + small * (1 / 6 + small * (1 / 24 + small * (1 / 120 + small * (1 / 720 + small / 5040))))
+    )
+    large = torch.where(near, 1.0, x)
+    exact = torch.expm1(large.clamp(max=50.0)) * (1 + F.relu(large - 50.0)) - large
+    return torch.where(near, series, exact)
 
 
 LINKS = {

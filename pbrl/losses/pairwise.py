@@ -1,4 +1,4 @@
-"""Losses of two scores of which one is preferred: the grid of link, margin, scale and weight.
+"""Losses of two scores of which one is preferred: another link, label or scale in the grid.
 
 Every function takes (chosen, rejected), scores of any one shape, and returns one value per pair.
 Where a third argument `label` stands it is P(chosen preferred), 1 by default: 0.5 is a tie, other
@@ -6,140 +6,287 @@ values are soft labels. `select.segment_loss` turns the same functions into func
 (first, second, labels).
 """
 
-from collections.abc import Callable
+from functools import partial
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .links import LINKS, logistic
+from . import links
+from .grid import Number, pair_loss
 from .registry import loss, require
 
-Number = Tensor | float
-Link = Callable[[Tensor], Tensor]
-
-
-def pair_loss(
-    link: Link,
-    chosen: Tensor,
-    rejected: Tensor,
-    label: Number = 1.0,
-    *,
-    margin: Number = 0.0,
-    rejected_scale: Number = 1.0,
-    temperature: Number = 1.0,
-    weight: Number = 1.0,
-) -> Tensor:
-    """weight · [p φ(u) + (1-p) φ(u')], where p = label and φ = link.
-
-    u  = temperature · (chosen - rejected_scale · rejected - margin)
-    u' = temperature · (rejected - rejected_scale · chosen + margin), which is -u at scale 1.
-
-    Exchanging the items, negating the margin and putting 1 - p for p changes nothing.
-    """
-    u = _margin(chosen, rejected, rejected_scale, margin, temperature)
-    if isinstance(label, float) and label == 1.0:
-        value = link(u)
-    elif link is logistic and isinstance(rejected_scale, float) and rejected_scale == 1.0:
-        # φ(-u) = φ(u) + u, so one logarithm does for both directions.
-        target = label if isinstance(label, Tensor) else torch.full_like(u, label)
-        value = F.binary_cross_entropy_with_logits(u, target.to(u.dtype), reduction="none")
-    else:
-        other = _margin(rejected, chosen, rejected_scale, -margin, temperature)
-        value = label * link(u) + (1 - label) * link(other)
-    return value if isinstance(weight, float) and weight == 1.0 else weight * value
-
-
-def _margin(
-    chosen: Tensor, rejected: Tensor, scale: Number, margin: Number, temperature: Number
-) -> Tensor:
-    # Steps at their neutral value are left out: each costs a pass over memory.
-    if isinstance(scale, Tensor):
-        u = chosen - scale * rejected
-    else:
-        u = torch.sub(chosen, rejected, alpha=scale)
-    if isinstance(margin, Tensor) or margin != 0.0:
-        u = u - margin
-    if isinstance(temperature, Tensor) or temperature != 1.0:
-        u = temperature * u
-    return u
+# --- another link or another label: functions of u = chosen - rejected ---------------------------
 
 
 @loss(
-    "pair", kind="pair", paper="", evidence="D", score="any", link="any", margin="any", scale="any"
+    "sigmoid",
+    kind="pair",
+    paper="DPO, arXiv:2305.18290",
+    evidence="C",
+    margin="m",
+    trl="sigmoid",
+    aka="DPO, Bradley-Terry, soft BCE, OSP",
 )
-def pair(
-    chosen: Tensor,
-    rejected: Tensor,
-    label: Number = 1.0,
-    *,
-    link: str = "logistic",
-    margin: float = 0.0,
-    rejected_scale: float = 1.0,
-    temperature: float = 1.0,
-    weight: float = 1.0,
-) -> Tensor:
-    """Any point of the grid: a link by name with margin, rejected scale, temperature and weight.
-
-    The numbers may also be tensors with one value per pair. Formula: `pair_loss`.
-    Raises ValueError for an unknown link.
-    """
-    require(link in LINKS, "link", repr(link), "one of: " + ", ".join(LINKS))
-    return pair_loss(
-        LINKS[link],
-        chosen,
-        rejected,
-        label,
-        margin=margin,
-        rejected_scale=rejected_scale,
-        temperature=temperature,
-        weight=weight,
-    )
-
-
-# --- functions of the difference of the scores ---------------------------------------------------
-
-
-@loss("sigmoid", kind="pair", paper="2305.18290", evidence="C", link="logistic", trl="sigmoid")
 def sigmoid(chosen: Tensor, rejected: Tensor, label: Number = 1.0, margin: Number = 0.0) -> Tensor:
-    """Bradley-Terry: p ℓ(u) + (1-p) ℓ(-u), ℓ(u) = -log σ(u), u = chosen - rejected - margin.
+    """Bradley-Terry: p ℓ(u) + (1-p) ℓ(-u) with ℓ(u) = -log σ(u), u = chosen - rejected - margin.
 
-    DPO (eq. 7) with scores β log π/π_ref; a reward model with scores r; PEBBLE with segment returns.
-    A tie enters as p = 1/2. Minimiser u* = logit P(chosen preferred): not finite for certain
-    preferences.
+    DPO (eq. 7) with scores β log π/π_ref, a reward model with scores r and its data's `margin`,
+    PEBBLE with returns of segments, OSP with the judged strength as label. A tie is p = 1/2.
+    Minimizer u* = logit P(chosen preferred), infinite for a certain preference.
     """
-    return pair_loss(logistic, chosen, rejected, label, margin=margin)
+    return pair_loss(links.logistic, chosen, rejected, label, margin=margin)
 
 
-@loss("robust", kind="pair", paper="2403.00409", evidence="C", link="logistic", trl="robust")
+@loss(
+    "cdpo",
+    kind="pair",
+    paper="A note on DPO with noisy preferences, Mitchell 2023",
+    evidence="C",
+    label="1-ε",
+    trl="cpo with label_smoothing",
+    aka="label smoothing",
+)
+def cdpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
+    """Conservative DPO: (1-eps) ℓ(u) + eps ℓ(-u), the logistic loss with smoothed labels.
+
+    Minimizer of hard labels logit(1-eps): biased, but finite. HALOs uses eps 0.2; TRL dropped it
+    from `sigmoid` in 0.29 and keeps it in CPO. Raises ValueError unless 0 <= eps < 0.5.
+    """
+    require(0 <= eps < 0.5, "eps", eps, "a smoothing in [0, 0.5)")
+    return pair_loss(links.logistic, chosen, rejected, label * (1 - 2 * eps) + eps)
+
+
+@loss(
+    "robust",
+    kind="pair",
+    paper="rDPO, arXiv:2403.00409",
+    evidence="C",
+    label="(p-ε)/(1-2ε)",
+    trl="robust",
+    aka="rDPO",
+)
 def robust(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
     """rDPO: [(1-eps) ℓ(u) - eps ℓ(-u)] / (1 - 2 eps), unbiased when labels flip with rate eps.
 
-    The logistic loss at the soft label (p - eps)/(1 - 2 eps), which lies outside [0, 1]: a pair always
-    labelled the same way is unbounded below, so stop early and do not read its value as progress.
+    The logistic loss at the soft label (p-eps)/(1-2 eps), which lies outside [0, 1]: a pair always
+    labeled one way is unbounded below, so stop early and do not read the value as progress.
     Raises ValueError unless 0 <= eps < 0.5.
     """
     require(0 <= eps < 0.5, "eps", eps, "a flip rate in [0, 0.5)")
-    return pair_loss(logistic, chosen, rejected, (label - eps) / (1 - 2 * eps))
+    return pair_loss(links.logistic, chosen, rejected, (label - eps) / (1 - 2 * eps))
 
 
 @loss(
-    "cpl",
+    "flip_nll",
     kind="pair",
-    paper="2310.13639",
-    evidence="C",
-    link="logistic",
-    scale="λ",
-    score="α log π",
+    paper="forward noise correction",
+    evidence="D",
+    link="-log[(1-ε)σ(u)+εσ(-u)]",
 )
+def flip_nll(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
+    """-log[(1-eps) σ(u) + eps σ(-u)]: the likelihood of a label that was flipped with rate eps.
+
+    Bounded by -log eps, and very wrong pairs stop counting; minimizer logit of the clean P. It is
+    what a teacher with a mistake rate implies. Raises ValueError unless 0 <= eps < 0.5.
+    """
+    require(0 <= eps < 0.5, "eps", eps, "a flip rate in [0, 0.5)")
+    return pair_loss(partial(links.flipped, wrong=eps, wrong_other=eps), chosen, rejected, label)
+
+
+@loss(
+    "nbpo",
+    kind="pair",
+    paper="Sampler Design for Implicit Feedback by Noisy-label Robust Learning",
+    evidence="2",
+    link="-log[(1-γ⁻)σ(u)+γ⁺σ(-u)]",
+)
+def nbpo(
+    chosen: Tensor, rejected: Tensor, *, gamma_minus: float = 0.1, gamma_plus: float = 0.0
+) -> Tensor:
+    """-log[(1-gamma_minus) σ(u) + gamma_plus σ(-u)]: flips with a rate for each side.
+
+    gamma_minus is the chance that a true preference is not shown, gamma_plus that a false one is;
+    both 0: logistic, both equal: `flip_nll`. The structure is confirmed, defaults are ours.
+    """
+    return pair_loss(
+        partial(links.flipped, wrong=gamma_minus, wrong_other=gamma_plus), chosen, rejected
+    )
+
+
+@loss(
+    "hinge",
+    kind="pair",
+    paper="SLiC-HF, arXiv:2305.10425; TRL",
+    evidence="C",
+    link="max(0, m-u)",
+    trl="hinge",
+)
+def hinge(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: float = 1.0) -> Tensor:
+    """max(0, margin - u): no gradient once ahead by the margin, which the link keeps on both sides.
+
+    Minimizer u* = margin for any P > 1/2; a tie is flat on [-margin, margin].
+    """
+    return pair_loss(partial(links.hinge, margin=margin), chosen, rejected, label)
+
+
+@loss(
+    "ipo",
+    kind="pair",
+    paper="ΨPO, arXiv:2310.12036",
+    evidence="C",
+    score="ρ",
+    link="(u-1/2β)²",
+    trl="ipo",
+)
+def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 0.1) -> Tensor:
+    """IPO (eq. 17): (u - 1/(2 beta))², scores are log-ratios not multiplied by beta.
+
+    Minimizer u* = (2P-1)/(2 beta), finite also for certain preferences. The paper, OpenRLHF and
+    EasyLM sum the log-ratio over tokens, TRL and HALOs average it: for those give averages, and a
+    beta smaller by about the length. Raises ValueError unless beta > 0.
+    """
+    require(beta > 0, "beta", beta, "beta > 0")
+    return pair_loss(partial(links.square, target=0.5 / beta), chosen, rejected, label)
+
+
+@loss(
+    "exo_pair",
+    kind="pair",
+    paper="EXO, arXiv:2402.00856",
+    evidence="C",
+    link="KL(σ(u) ‖ 1-ε)",
+    trl="exo_pair",
+)
+def exo_pair(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 1e-3) -> Tensor:
+    """EXO (eq. 16): KL((σ(u), σ(-u)) || (1-eps, eps)); eps is TRL's label_smoothing.
+
+    Minimum 0 at σ(u) = 1-eps, the optimum of cDPO reached by the reverse divergence.
+    Raises ValueError unless 0 < eps < 0.5.
+    """
+    return pair_loss(partial(links.exo, eps=eps), chosen, rejected, label)
+
+
+@loss(
+    "discopop",
+    kind="pair",
+    paper="DiscoPOP, arXiv:2406.08414",
+    evidence="C",
+    link="(1-s)ℓ(u)+s·e^-u, s=σ(u/τ)",
+    trl="discopop",
+)
+def discopop(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, tau: float = 0.05) -> Tensor:
+    """DiscoPOP (eq. 5): (1-s) ℓ(u) + s e^(-u) with s = σ(u/tau); not monotone near 0.
+
+    tau is TRL's discopop_tau. Raises ValueError unless 0 < tau < 1.
+    """
+    return pair_loss(partial(links.discopop, tau=tau), chosen, rejected, label)
+
+
+@loss(
+    "napo",
+    kind="pair",
+    paper="Debiasing Multimodal LLMs via Noise-Aware Preference Optimization",
+    evidence="P",
+    link="(1-σ(u)^q)/q",
+)
+def napo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, q: float = 0.5) -> Tensor:
+    """NaPO: the Box-Cox link (1 - σ(u)^q)/q, logistic as q -> 0 and `mae` at q = 1.
+
+    Minimizer logit(P)/(1-q). The paper adapts q = 1 - σ(α · mean margin), clipped to [0.01, 1],
+    α 0.5 for averaged and 0.01 for summed log-probs. Raises ValueError unless 0 < q <= 1.
+    """
+    return pair_loss(partial(links.box_cox, q=q), chosen, rejected, label)
+
+
+@loss("mae", kind="pair", paper="NaPO at q = 1", evidence="P", link="σ(-u)")
+def mae(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
+    """1 - σ(u) = σ(-u): bounded by 1, pairs far on the wrong side stop counting.
+
+    Minimizer ±∞, on the side of the majority. A tie is constant 1/2: it teaches nothing.
+    """
+    return pair_loss(links.mae, chosen, rejected, label)
+
+
+@loss("exp", kind="pair", paper="AdaBoost, Freund and Schapire 1997", evidence="D", link="e^-u")
+def exp(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
+    """e^(-u), continued by its tangent for u < -50. Minimizer logit(P)/2."""
+    return pair_loss(links.exponential, chosen, rejected, label)
+
+
+@loss(
+    "smpo",
+    kind="pair",
+    paper="Smoothed Preference Optimization via ReNoise Inversion",
+    evidence="C",
+    temperature="2p-1",
+)
+def smpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
+    """SmPO: ℓ((2p-1) u), the soft label inside the sigmoid as a temperature.
+
+    A tie (p = 1/2) has no gradient; p = 1 is `sigmoid`. Labels outside [0, 1] are not checked here.
+    """
+    return pair_loss(links.logistic, chosen, rejected, temperature=2 * label - 1)
+
+
+# --- another scale on the rejected score ----------------------------------------------------------
+
+
+@loss("cpl", kind="pair", paper="CPL, arXiv:2310.13639", evidence="C", score="α log π", scale="λ")
 def cpl(
     chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, rejected_scale: float = 0.5
 ) -> Tensor:
     """Contrastive preference learning: ℓ(chosen - λ rejected), λ = rejected_scale.
 
-    Scores are α Σ_t γ^t log π(a_t | s_t) of a segment (code: α 0.1, γ 1, λ 0.5); λ < 1 pulls the
-    policy to the data. With a tie each direction carries its own λ.
+    Scores are α Σ_t γ^t log π(a_t|s_t) of a segment (code: α 0.1, γ 1, λ 0.5), or -‖π(s)-a‖² for a
+    deterministic policy; λ < 1 keeps the policy near the data. In a tie each direction has its λ.
     Raises ValueError unless 0 < rejected_scale <= 1.
     """
-    require(0 < rejected_scale <= 1, "rejected_scale", rejected_scale, "0 < rejected_scale <= 1")
-    return pair_loss(logistic, chosen, rejected, label, rejected_scale=rejected_scale)
+    _check_scale("rejected_scale", rejected_scale)
+    return pair_loss(links.logistic, chosen, rejected, label, rejected_scale=rejected_scale)
+
+
+@loss(
+    "dppo",
+    kind="pair",
+    paper="Direct Preference-based Policy Optimization without Reward Modeling",
+    evidence="C",
+    score="-distance",
+    scale="λ",
+    temperature="1/T",
+)
+def dppo(
+    chosen: Tensor,
+    rejected: Tensor,
+    label: Number = 1.0,
+    *,
+    temperature: float = 0.1,
+    rejected_scale: float = 1.0,
+) -> Tensor:
+    """DPPO: ℓ((λ d_rejected - d_chosen)/T) with score = -d, d = mean_t ‖π(s_t) - a_t‖.
+
+    Raises ValueError unless T > 0 and 0 < rejected_scale <= 1.
+    """
+    require(temperature > 0, "temperature", temperature, "temperature > 0")
+    _check_scale("rejected_scale", rejected_scale)
+    return pair_loss(
+        links.logistic,
+        chosen,
+        rejected,
+        label,
+        rejected_scale=rejected_scale,
+        temperature=1 / temperature,
+    )
+
+
+@loss("dpo_shift", kind="pair", paper="DPO-Shift", evidence="C", scale="λ")
+def dpo_shift(chosen: Tensor, rejected: Tensor, *, rejected_scale: float = 0.95) -> Tensor:
+    """DPO-Shift: ℓ(chosen - λ rejected); λ a constant or a linear ramp.
+
+    λ 0.75 to 0.95, ramps between 0.5 and 1; λ = 1 is `sigmoid`. The gradients of rejected and
+    chosen have the ratio λ. Raises ValueError unless 0 < rejected_scale <= 1.
+    """
+    _check_scale("rejected_scale", rejected_scale)
+    return pair_loss(links.logistic, chosen, rejected, rejected_scale=rejected_scale)
+
+
+def _check_scale(argument: str, value: float) -> None:
+    require(0 < value <= 1, argument, value, f"0 < {argument} <= 1")

@@ -64,16 +64,20 @@ def require(holds: bool, argument: str, found: object, expected: str) -> None:
 def _upcast(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if _is_record(value):
         return type(value)(*(_upcast(v) for v in value))
     return value
 
 
+def _is_record(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
 def _tensors(given: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors among the arguments; those of a named tuple as `argument.field`."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for argument, value in given.items():
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
+        if _is_record(value):
             found |= _tensors({f"{argument}.{f}": v for f, v in value._asdict().items()})
         elif isinstance(value, Tensor):
             found[argument] = value
@@ -87,8 +91,8 @@ def _check_inputs(name: str, given: dict[str, Tensor], *, one_shape: bool) -> No
     for argument, value in given.items():
         if value.numel() == 0:
             raise ValueError(
-                f"loss {name!r}: {argument} is empty, shape {tuple(value.shape)}; expected at least "
-                "one item"
+                f"loss {name!r}: {argument} is empty, shape {tuple(value.shape)}; expected one "
+                "item or more"
             )
         if one_shape and value.dim() > 0 and value.shape != given[first].shape:
             raise ValueError(

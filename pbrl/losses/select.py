@@ -1,16 +1,19 @@
-"""A loss picked by name, as a function of what the caller has: segment scores with labels."""
+"""A loss picked by name, as a function of what the caller has: scores or log-probabilities."""
 
 import difflib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .logprobs import LogProbs
 from .registry import LOSSES
 
 SegmentLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+PolicyLoss = Callable[..., Tensor]
 
 
 def get(name: str) -> Callable[..., Tensor]:
@@ -28,11 +31,10 @@ def segment_loss(name: str | Callable[..., Tensor], **params: Any) -> SegmentLos
     1 second, 0.5 a tie, other values in [0, 1] soft labels. A callable
     `f(chosen, rejected[, label], *, ...)` may be given in place of a name.
 
-    Raises ValueError here for a loss that needs more than two scores or has no such parameter, and in
-    the call for NaN labels, labels outside [0, 1] and ties with a loss that has none.
+    Raises ValueError here for a loss that needs more than two scores or has no such parameter, and
+    in the call for NaN labels, labels outside [0, 1] and ties with a loss that has none.
     """
-    function = get(name) if isinstance(name, str) else name
-    shown = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+    function, shown = _named(name)
     soft = _check_takes_scores(function, shown, params)
 
     def of_segments(score_first: Tensor, score_second: Tensor, labels: Tensor) -> Tensor:
@@ -43,8 +45,8 @@ def segment_loss(name: str | Callable[..., Tensor], **params: Any) -> SegmentLos
             between = labels[(labels != 0) & (labels != 1)]
             raise ValueError(
                 f"loss {shown!r} has no ties or soft labels: found {between.numel()} labels of "
-                f"{labels.numel()} that are not 0 or 1, the first {float(between[0]):g}; drop these "
-                "pairs or choose a loss with ties, such as 'sigmoid' or 'rao_kupper'"
+                f"{labels.numel()} that are not 0 or 1, the first {float(between[0]):g}; drop "
+                "these pairs or choose a loss with ties, such as 'sigmoid' or 'rao_kupper'"
             )
         second = labels == 1
         chosen = torch.where(second, score_second, score_first)
@@ -65,25 +67,100 @@ def bradley_terry(
     return segment_loss("cpl", rejected_scale=rejected_scale)(score_first, score_second, labels)
 
 
+def policy_loss(
+    name: str | Callable[..., Tensor],
+    *,
+    beta: float | None = None,
+    average: bool = False,
+    **params: Any,
+) -> PolicyLoss:
+    """A named loss as `f(chosen: LogProbs, rejected: LogProbs, *data) -> Tensor [N]`.
+
+    A loss of scores gets beta · log π/π_ref for scores, beta 0.1 unless given, divided by the
+    lengths if `average`; one with a `beta` of its own (ipo, sppo_hard) gets the plain log-ratios
+    and the beta. A loss of log-probabilities gets them as they are. `data`: what the loss takes
+    beside the two.
+
+    Raises ValueError for a loss that takes neither scores nor log-probabilities of a pair and for
+    parameters the loss does not have.
+    """
+    function, shown = _named(name)
+    kind = _kind(function)
+    settings = _settings(function)
+    of_scores = kind in ("pair", "tie", "informed")
+    if not of_scores and not (kind in ("policy", "batch") and _takes_log_probs(function)):
+        raise ValueError(
+            f"loss {shown!r} cannot be used on a pair's log-probabilities: it is of kind {kind!r} "
+            f"and takes ({', '.join(inspect.signature(function).parameters)})"
+        )
+    own_beta = "beta" in settings
+    if beta is not None and own_beta:
+        params = params | {"beta": beta}
+    elif beta is not None and not of_scores:
+        raise ValueError(f"loss {shown!r} has no parameter 'beta'; it takes: {_list(settings)}")
+    _check_settings(shown, settings, params)
+    if not of_scores:
+        return partial(function, **params)
+    scale = 1.0 if own_beta else (0.1 if beta is None else beta)
+
+    def of_pair(chosen: LogProbs, rejected: LogProbs, *data: Any) -> Tensor:
+        ratios = [x.mean_ratio if average else x.ratio for x in (chosen, rejected)]
+        if scale != 1.0:
+            ratios = [scale * ratio for ratio in ratios]
+        return function(*ratios, *data, **params)
+
+    return of_pair
+
+
+def _named(name: str | Callable[..., Tensor]) -> tuple[Callable[..., Tensor], str]:
+    if isinstance(name, str):
+        return get(name), name
+    return name, getattr(name, "__name__", repr(name))
+
+
+def _kind(function: Callable[..., Tensor]) -> str:
+    """The kind given to the decorator; a plain function of (chosen, rejected) is a pair loss."""
+    return getattr(function, "meta", {}).get("kind", "pair")
+
+
+def _takes_log_probs(function: Callable[..., Tensor]) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()))
+    return first.annotation is LogProbs
+
+
+def _settings(function: Callable[..., Tensor]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _check_settings(shown: str, settings: list[str], params: dict[str, Any]) -> None:
+    for key in params:
+        if key not in settings:
+            raise ValueError(
+                f"loss {shown!r} has no parameter {key!r}; it takes: {_list(settings)}"
+            )
+
+
 def _check_takes_scores(
     function: Callable[..., Tensor], shown: str, params: dict[str, Any]
 ) -> bool:
     """Whether the loss takes soft labels; raises when two scores and a label are not enough."""
-    signature = inspect.signature(function).parameters
-    kind = getattr(function, "meta", {}).get("kind", "pair")
-    positional = [p for p in signature.values() if p.kind is not p.KEYWORD_ONLY]
-    needed = [p.name for p in positional if p.default is p.empty]
-    if kind not in ("pair", "tie") or needed != ["chosen", "rejected"]:
+    parameters = inspect.signature(function).parameters
+    needed = [
+        p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY and p.default is p.empty
+    ]
+    if _kind(function) not in ("pair", "tie") or needed != ["chosen", "rejected"]:
         raise ValueError(
-            f"loss {shown!r} cannot be used on segment scores: it is of kind {kind!r} and takes "
-            f"({', '.join(needed)}); expected a loss of (chosen, rejected) alone, such as 'sigmoid'"
+            f"loss {shown!r} cannot be used on segment scores: it is of kind {_kind(function)!r} "
+            f"and takes ({', '.join(needed)}); expected a loss of (chosen, rejected) alone, "
+            "such as 'sigmoid'"
         )
-    settings = [p.name for p in signature.values() if p.kind is p.KEYWORD_ONLY]
-    for key in params:
-        if key not in settings:
-            takes = ", ".join(settings) or "none"
-            raise ValueError(f"loss {shown!r} has no parameter {key!r}; it takes: {takes}")
-    return "label" in signature
+    _check_settings(shown, _settings(function), params)
+    return "label" in parameters
 
 
 def _check_labels(labels: Tensor) -> None:
@@ -95,5 +172,6 @@ def _check_labels(labels: Tensor) -> None:
                 f"labels: {skipped} of {labels.numel()} are NaN (skipped); drop skipped pairs first"
             )
         raise ValueError(
-            f"labels lie in [{float(low):g}, {float(high):g}]; expected P(second preferred) in [0, 1]"
+            f"labels lie in [{float(low):g}, {float(high):g}]; "
+            "expected P(second preferred), in [0, 1]"
         )

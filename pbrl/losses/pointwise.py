@@ -1,0 +1,207 @@
+"""Losses of single items, each marked good or bad: no pairs.
+
+(score, desirable, ...) -> one value per item. `desirable` is a bool tensor of the shape of `score`;
+a paired data set gives two items per pair.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .grid import Number
+from .links import logistic
+from .logprobs import LogProbs
+from .registry import loss, require
+
+
+def kto_baseline(mismatched_ratio: Tensor) -> Tensor:
+    """KTO's z = max(0, mean ρ), without gradient, over mismatched prompt and completion pairs.
+
+    Text: completions rotated by one in the batch (a batch of one gives nothing). Segments have no
+    mismatch; take all log-ratios of the batch, as Diffusion-KTO does, or a moving mean of them.
+    """
+    return mismatched_ratio.mean().clamp(min=0).detach()
+
+
+@loss(
+    "kto",
+    kind="point",
+    paper="KTO, arXiv:2402.01306",
+    evidence="C",
+    score="ρ",
+    link="λ σ(-u)",
+    margin="z",
+    trl="kto",
+)
+def kto(
+    score: Tensor,
+    desirable: Tensor,
+    baseline: Number,
+    *,
+    beta: float = 0.1,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+) -> Tensor:
+    """KTO (eq. 7): λ_D [1 - σ(beta (ρ - z))] for good, λ_U [1 - σ(beta (z - ρ))] for bad items.
+
+    Scores are log-ratios not multiplied by beta, z = `kto_baseline`; values lie in (0, λ). Keep
+    λ_D n_D/(λ_U n_U) in [1, 4/3].
+    """
+    u = beta * (score - baseline)
+    weight = torch.where(desirable, desirable_weight, undesirable_weight)
+    return weight * torch.sigmoid(torch.where(desirable, -u, u))
+
+
+@loss(
+    "apo_zero_unpaired",
+    kind="point",
+    paper="APO, arXiv:2408.06266",
+    evidence="C",
+    score="ρ",
+    link="λ σ(-u)",
+    trl="kto: apo_zero_unpaired",
+)
+def apo_zero_unpaired(
+    score: Tensor,
+    desirable: Tensor,
+    *,
+    beta: float = 0.1,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+) -> Tensor:
+    """KTO with z = 0: 1 - σ(beta ρ) for good and σ(beta ρ) for bad items, weighted by side."""
+    u = beta * score
+    weight = torch.where(desirable, desirable_weight, undesirable_weight)
+    return weight * torch.sigmoid(torch.where(desirable, -u, u))
+
+
+@loss(
+    "bco",
+    kind="point",
+    paper="BCO, arXiv:2404.04656",
+    evidence="C",
+    score="βρ",
+    margin="δ",
+    weight="density ratio of bad items",
+)
+def bco(score: Tensor, desirable: Tensor, delta: Number = 0.0, weight: Number = 1.0) -> Tensor:
+    """BCO: ℓ(s - δ) for good, ℓ(δ - s) for bad items; δ = running mean of all scores, a constant.
+
+    weight: for bad items p/(1-p) clipped to [0.5, 10], p a classifier's P(prompt is of the good
+    source | x), 1 for good ones. One good and one bad item at the same δ: `bco_pair`.
+    """
+    u = score - delta
+    return weight * logistic(torch.where(desirable, u, -u))
+
+
+@loss(
+    "point_bce",
+    kind="point",
+    paper="A General Language Assistant as a Laboratory for Alignment",
+    evidence="M",
+    score="r",
+)
+def point_bce(score: Tensor, desirable: Tensor) -> Tensor:
+    """Binary discrimination: ℓ(s) for good, ℓ(-s) for bad items. Unverified, from memory."""
+    return logistic(torch.where(desirable, score, -score))
+
+
+@loss(
+    "diffusion_kto",
+    kind="point",
+    paper="Aligning Diffusion Models by Optimizing Human Utility",
+    evidence="C",
+    score="β(mse_ref - mse)",
+    link="1 - U(±u)",
+    margin="batch mean",
+    weight="ω",
+)
+def diffusion_kto(
+    score: Tensor,
+    desirable: Tensor,
+    baseline: Number,
+    weight: Number = 1.0,
+    *,
+    utility: Literal["kto", "loss_averse", "risk_seeking"] = "kto",
+) -> Tensor:
+    """Diffusion-KTO: ω (1 - U(±(s - z))), s = β(error of reference - own), z = max(0, mean s).
+
+    U(x): kto σ(x), loss_averse log σ(x), risk_seeking -log σ(-x). `kto` with z of the batch. The
+    form of risk_seeking is from memory and unverified.
+    """
+    u = score - baseline
+    u = torch.where(desirable, u, -u)
+    forms = {
+        "kto": lambda u: torch.sigmoid(-u),
+        "loss_averse": lambda u: 1 + logistic(u),
+        "risk_seeking": lambda u: 1 - logistic(-u),
+    }
+    require(utility in forms, "utility", repr(utility), "one of: " + ", ".join(forms))
+    return weight * forms[utility](u)
+
+
+@loss(
+    "pmpo",
+    kind="point",
+    paper="Preference Optimization as Probabilistic Inference",
+    evidence="M",
+    score="log π",
+    link="±s",
+    regularizer="β KL(π_ref ‖ π)",
+)
+def pmpo(
+    log_prob: Tensor,
+    desirable: Tensor,
+    kl: Number = 0.0,
+    *,
+    alpha: float = 0.5,
+    beta: float = 0.3,
+) -> Tensor:
+    """PMPO: -alpha mean log π over good + (1-alpha) mean log π over bad + beta KL(π_ref || π).
+
+    One value per item, weighted so that their mean is this sum. alpha = 1, beta = 0: maximum
+    likelihood of the good ones. Unverified, from memory; alpha and beta as in Dreamer 4.
+    Raises ValueError unless 0 <= alpha <= 1, and for alpha < 1 with bad items and no KL term: then
+    it is unbounded below.
+    """
+    require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
+    good = int(desirable.sum())
+    bad = desirable.numel() - good
+    if alpha < 1 and bad and (beta <= 0 or not isinstance(kl, Tensor)):
+        raise ValueError(
+            f"pmpo: alpha = {alpha} with {bad} undesirable items, beta = {beta} and "
+            f"{'a' if isinstance(kl, Tensor) else 'no'} kl tensor is unbounded below; expected "
+            "beta > 0 with kl, or alpha = 1"
+        )
+    weight = torch.where(
+        desirable,
+        -alpha * desirable.numel() / max(good, 1),
+        (1 - alpha) * desirable.numel() / max(bad, 1),
+    )
+    return weight * log_prob + beta * kl
+
+
+@loss(
+    "ulma",
+    kind="point",
+    paper="ULMA: Demonstration and Point-wise Human Preference",
+    evidence="C",
+    score="βρ + c",
+    link="NLL, ℓ or square",
+)
+def ulma(
+    item: LogProbs,
+    demonstration: Tensor,
+    rating: Tensor | None = None,
+    *,
+    beta: float = 0.1,
+    log_z: float = 0.0,
+) -> Tensor:
+    """ULMA: -log π/n for demonstrations; for others ℓ(-(beta ρ + c)) or (rating - beta ρ - c)².
+
+    demonstration: bool [N]. c = log_z stands for log Z(x). Without `rating` the others are all bad.
+    """
+    r = beta * item.ratio + log_z
+    other = logistic(-r) if rating is None else (rating - r).square()
+    return torch.where(demonstration, -item.mean, other)

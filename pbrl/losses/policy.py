@@ -1,0 +1,356 @@
+"""Losses of a policy's log-probabilities: length-normalized, reference-free, with an NLL term.
+
+Each takes (chosen, rejected), a `LogProbs` per side, and returns one value per pair. Every pair
+loss of scores becomes one through `select.policy_loss`, which puts β log π/π_ref for the scores.
+"""
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .grid import Number, pair_loss
+from .links import exp_linear, hinge, logistic, square
+from .logprobs import LogProbs, log1mexp
+from .registry import loss, require
+from .regularizers import nll
+
+# --- another score in the logistic loss ----------------------------------------------------------
+
+
+@loss(
+    "sigmoid_norm",
+    kind="policy",
+    paper="LN-DPO, The Hitchhiker's Guide to Human Alignment with *PO",
+    evidence="C",
+    score="βρ/n",
+    trl="sigmoid_norm",
+    aka="LN-DPO",
+)
+def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
+    """Length-normalized DPO: ℓ(beta (ρ_w/n_w - ρ_l/n_l)); wants beta larger by about the length."""
+    return pair_loss(logistic, chosen.mean_ratio, rejected.mean_ratio, temperature=beta)
+
+
+@loss(
+    "h_dpo",
+    kind="policy",
+    paper="Entropy Controllable DPO",
+    evidence="2",
+    score="αβ log π - β log π_ref",
+)
+def h_dpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 0.9) -> Tensor:
+    """H-DPO: the score is beta (alpha log π - log π_ref); alpha < 1 sharpens the policy.
+
+    Optimum π ∝ π_ref^(1/alpha) exp(r/(alpha beta)); alpha = 1: DPO. Structure confirmed, derived
+    here.
+    """
+    scores = [x._replace(policy=alpha * x.policy).ratio for x in (chosen, rejected)]
+    return pair_loss(logistic, *scores, temperature=beta)
+
+
+@loss(
+    "f_dpo",
+    kind="policy",
+    paper="f-DPO, arXiv:2309.16240",
+    evidence="C",
+    score="β f'(π/π_ref)",
+    trl="f_divergence_type",
+)
+def f_dpo(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    *,
+    beta: float = 0.1,
+    divergence: Literal[
+        "reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"
+    ] = "forward_kl",
+    alpha: float = 0.5,
+) -> Tensor:
+    """f-DPO: the score is beta f'(e^ρ) of the divergence that keeps the policy near the reference.
+
+    reverse_kl ρ (DPO); forward_kl 1 - e^-ρ; js_divergence log 2 + log σ(ρ); alpha_divergence
+    (e^((alpha-1)ρ) - 1)/(alpha-1), which is forward KL at alpha 0 and tends to reverse KL at 1.
+    """
+    forms = {
+        "reverse_kl": lambda ρ: ρ,
+        "forward_kl": lambda ρ: 1 - exp_linear(-ρ),
+        "js_divergence": F.logsigmoid,
+        "alpha_divergence": lambda ρ: (exp_linear((alpha - 1) * ρ) - 1) / (alpha - 1),
+    }
+    require(divergence in forms, "divergence", repr(divergence), "one of: " + ", ".join(forms))
+    require(divergence != "alpha_divergence" or alpha != 1, "alpha", 1, "not 1; use reverse_kl")
+    score = forms[divergence]
+    return pair_loss(logistic, score(chosen.ratio), score(rejected.ratio), temperature=beta)
+
+
+@loss(
+    "mrpo",
+    kind="policy",
+    paper="Multi-Reference Preference Optimization",
+    evidence="C",
+    score="β log π/π̃",
+)
+def mrpo(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    chosen_second_reference: Tensor,
+    rejected_second_reference: Tensor,
+    *,
+    beta: float = 0.1,
+    clip: float = 0.1,
+) -> Tensor:
+    """MRPO: DPO against the harmonic mean of two references, 1/π̃ = a/π₂ + (1-a)/π₁.
+
+    a = |m₁|/(|m₁|+|m₂|), m_k the reference's own margin. π₂ is first clipped to (1 ± clip · share)
+    of π₁'s log-probability, share = |log π₁(item)| of both items' sum. Equal references: DPO.
+    """
+    first = [x.base for x in (chosen, rejected)]
+    total = first[0].abs() + first[1].abs()
+    second = []
+    for base, other in zip(
+        first, (chosen_second_reference, rejected_second_reference), strict=True
+    ):
+        reach = clip * base.abs() * base.abs() / total
+        second.append(torch.minimum(torch.maximum(other, base - reach), base + reach))
+    strength = [(x[0] - x[1]).abs() + 1e-12 for x in (first, second)]
+    log_a = strength[0].log() - (strength[0] + strength[1]).log()
+    log_b = strength[1].log() - (strength[0] + strength[1]).log()
+    mixed = [-torch.logaddexp(log_a - y, log_b - x) for x, y in zip(first, second, strict=True)]
+    return pair_loss(
+        logistic, chosen.policy - mixed[0], rejected.policy - mixed[1], temperature=beta
+    )
+
+
+# --- without a reference -------------------------------------------------------------------------
+
+
+@loss(
+    "simpo",
+    kind="policy",
+    paper="SimPO, arXiv:2405.14734",
+    evidence="C",
+    score="β log π/n",
+    margin="γ",
+    trl="cpo: simpo",
+)
+def simpo(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    label: Number = 1.0,
+    *,
+    beta: float = 2.0,
+    gamma: float = 0.5,
+) -> Tensor:
+    """SimPO: ℓ(beta (log π_w/n_w - log π_l/n_l) - gamma); beta 2 to 10, gamma/beta 0 to 1.
+
+    loss/beta -> `repo` with margin gamma/beta as beta grows. TRL's loss_type "simpo" still adds
+    cpo_alpha · NLL. Its betas are not comparable with those of summed log-probabilities.
+    Raises ValueError unless beta > 0.
+    """
+    require(beta > 0, "beta", beta, "beta > 0")
+    margin = gamma / beta
+    return pair_loss(logistic, chosen.mean, rejected.mean, label, margin=margin, temperature=beta)
+
+
+@loss(
+    "repo",
+    kind="policy",
+    paper="RePO: ReLU-based Preference Optimization",
+    evidence="C",
+    score="log π/n",
+    link="max(0, γ-u)",
+)
+def repo(chosen: LogProbs, rejected: LogProbs, *, gamma: float = 0.5) -> Tensor:
+    """RePO: max(0, gamma - (log π_w/n_w - log π_l/n_l)); pairs ahead by gamma drop out.
+
+    gamma 0.4 to 0.6; the repository calls it gamma_beta_ratio.
+    """
+    return pair_loss(partial(hinge, margin=gamma), chosen.mean, rejected.mean)
+
+
+@loss(
+    "alphapo",
+    kind="policy",
+    paper="AlphaPO, arXiv:2501.03884",
+    evidence="C",
+    score="β(1-p̄^-α)/α",
+    margin="γ",
+    trl="cpo: alpha",
+)
+def alphapo(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    *,
+    beta: float = 2.0,
+    gamma: float = 0.5,
+    alpha: float = 0.25,
+) -> Tensor:
+    """AlphaPO: SimPO with reward (1 - p̄^-alpha)/alpha, p̄ the geometric mean token probability.
+
+    alpha -> 0: `simpo`. Raises ValueError for alpha = 0.
+    """
+    require(alpha != 0, "alpha", alpha, "not 0; use simpo")
+    scores = [(1 - exp_linear(-alpha * x.mean)) / alpha for x in (chosen, rejected)]
+    return pair_loss(logistic, *scores, margin=gamma / beta, temperature=beta)
+
+
+# --- with the negative log-likelihood of the chosen item -----------------------------------------
+
+
+@loss(
+    "sft",
+    kind="policy",
+    paper="supervised fine-tuning",
+    evidence="C",
+    score="log π/n",
+    link="-s_w",
+    trl="sft",
+)
+def sft(chosen: LogProbs, rejected: LogProbs) -> Tensor:
+    """-log π_w/n_w; the rejected item is not used.
+
+    TRL averages over all tokens of the batch instead, so that long items weigh more.
+    """
+    return nll(chosen)
+
+
+@loss(
+    "dpo_nll",
+    kind="policy",
+    paper="Iterative Reasoning Preference Optimization",
+    evidence="C",
+    score="βρ",
+    regularizer="α NLL",
+    trl="sigmoid + sft",
+    aka="RPO v3",
+)
+def dpo_nll(
+    chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 1.0
+) -> Tensor:
+    """DPO + alpha NLL(chosen); TRL's loss_type ["sigmoid", "sft"], loss_weights [1, alpha].
+
+    That iterative RPO divides by this count of tokens is from memory and unverified.
+    """
+    dpo = pair_loss(logistic, chosen.ratio, rejected.ratio, temperature=beta)
+    return dpo + alpha * nll(chosen)
+
+
+@loss(
+    "cpo",
+    kind="policy",
+    paper="CPO, arXiv:2401.08417",
+    evidence="C",
+    score="β log π",
+    regularizer="α NLL",
+    trl="cpo: sigmoid",
+)
+def cpo(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    label: Number = 1.0,
+    *,
+    beta: float = 0.1,
+    alpha: float = 1.0,
+) -> Tensor:
+    """Contrastive preference optimization: ℓ(beta (log π_w - log π_l)) + alpha NLL(chosen).
+
+    alpha (TRL: cpo_alpha) = 0: DPO with a uniform reference.
+    """
+    pair = pair_loss(logistic, chosen.policy, rejected.policy, label, temperature=beta)
+    return pair + alpha * nll(chosen)
+
+
+@loss(
+    "slic",
+    kind="policy",
+    paper="SLiC-HF, arXiv:2305.10425",
+    evidence="C",
+    score="log π",
+    link="max(0, δ-u)",
+    regularizer="λ NLL",
+)
+def slic(
+    chosen: LogProbs, rejected: LogProbs, *, delta: float = 1.0, nll_weight: float = 0.1
+) -> Tensor:
+    """SLiC-HF: max(0, delta - log π_w + log π_l) + nll_weight · NLL(chosen); HALOs: delta is β."""
+    pair = pair_loss(partial(hinge, margin=delta), chosen.policy, rejected.policy)
+    return pair + nll_weight * nll(chosen)
+
+
+@loss(
+    "orpo",
+    kind="policy",
+    paper="ORPO, arXiv:2403.07691",
+    evidence="C",
+    score="log-odds of p̄",
+    link="β ℓ",
+    regularizer="NLL",
+    trl="orpo",
+)
+def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
+    """ORPO: NLL(chosen) + beta ℓ(log odds(p̄_w) - log odds(p̄_l)), odds(p) = p/(1-p).
+
+    beta is the paper's λ. The gradient of the log-odds is 1/(1-p̄): it explodes as p̄ -> 1, where
+    1 - p̄ is kept at least 1e-7.
+    """
+    odds = [x.mean - log1mexp(x.mean) for x in (chosen, rejected)]
+    return nll(chosen) + beta * pair_loss(logistic, *odds)
+
+
+@loss(
+    "tpo_triple",
+    kind="policy",
+    paper="Triple Preference Optimization",
+    evidence="C",
+    score="β log π",
+    link="logistic, hinge or (u-1/2β)²",
+    regularizer="α NLL(gold)",
+    trl="tpo",
+)
+def tpo_triple(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    gold: LogProbs,
+    *,
+    beta: float = 0.2,
+    alpha: float = 0.9,
+    link: Literal["sigmoid", "hinge", "ipo"] = "sigmoid",
+) -> Tensor:
+    """TPO: the pair loss without reference + alpha NLL of a third, gold item; gold = chosen: `cpo`.
+
+    Repository: beta 0.2, alpha 0.9; TRL: beta 0.01, alpha (tpo_alpha) 1.
+    """
+    forms = {"sigmoid": (logistic, beta), "hinge": (hinge, beta)}
+    forms["ipo"] = (partial(square, target=0.5 / beta), 1.0)
+    require(link in forms, "link", repr(link), "one of: " + ", ".join(forms))
+    form, temperature = forms[link]
+    pair = pair_loss(form, chosen.policy, rejected.policy, temperature=temperature)
+    return pair + alpha * nll(gold)
+
+
+@loss(
+    "tpo_l",
+    kind="policy",
+    paper="Triple Preference Optimization",
+    evidence="C",
+    score="β log π/n",
+    margin="γ",
+    regularizer="α NLL(gold)",
+    trl="tpo: tpo-l",
+)
+def tpo_l(
+    chosen: LogProbs,
+    rejected: LogProbs,
+    gold: LogProbs,
+    *,
+    beta: float = 0.2,
+    alpha: float = 0.9,
+    gamma: float = 0.5,
+) -> Tensor:
+    """TPO-L: `simpo` + alpha NLL of the gold item. Raises ValueError unless beta > 0."""
+    require(beta > 0, "beta", beta, "beta > 0")
+    pair = pair_loss(logistic, chosen.mean, rejected.mean, margin=gamma / beta, temperature=beta)
+    return pair + alpha * nll(gold)

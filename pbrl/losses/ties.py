@@ -1,0 +1,80 @@
+"""Pair losses with a tie as a third outcome of its own, not as half a win.
+
+(chosen, rejected, label): label 1 chosen preferred, 0 rejected preferred, 0.5 tie; nothing between.
+For ties as half a win give label 0.5 to any loss of `pairwise`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .links import logistic
+from .registry import loss, require
+
+
+@loss(
+    "rao_kupper",
+    kind="tie",
+    paper="Rao and Kupper 1967; TODO: Ternary Preferences",
+    evidence="C",
+    link="Rao-Kupper",
+    margin="α",
+    aka="TODO",
+)
+def rao_kupper(
+    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, alpha: float = 0.5
+) -> Tensor:
+    """Win ℓ(d-alpha), tie ℓ(d-alpha) + ℓ(-d-alpha) - log(e^(2 alpha) - 1), d = chosen - rejected.
+
+    P(win) = σ(d - alpha), P(loss) = σ(-d - alpha), P(tie) the rest, at most tanh(alpha/2), at d =
+    0. alpha = 0: `sigmoid` without ties. TODO's code uses alpha 0.5, β 0.01. Raises ValueError for
+    negative alpha, ties with alpha = 0, and labels other than 0, 0.5, 1.
+    """
+    require(alpha >= 0, "alpha", alpha, "alpha >= 0")
+    d = chosen - rejected
+    if not isinstance(label, Tensor):
+        label = torch.full_like(d, label)
+    _check_outcomes(label)
+    tie = label == 0.5
+    if alpha == 0:
+        require(not bool(tie.any()), "alpha", alpha, "alpha > 0: the labels have ties")
+        log_mass = 0.0
+    else:
+        log_mass = 2 * alpha + math.log(-math.expm1(-2 * alpha))
+    against_loss, against_win = logistic(d - alpha), logistic(-d - alpha)
+    # A tie is "neither": its likelihood is the product of both one-sided terms and a constant.
+    return (label >= 0.5) * against_loss + (label <= 0.5) * against_win - tie * log_mass
+
+
+@loss("davidson", kind="tie", paper="Davidson 1970", evidence="M", link="Davidson", margin="ν")
+def davidson(
+    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, nu: float = 1.0
+) -> Tensor:
+    """-log of P(win) : P(loss) : P(tie) = e^(d/2) : e^(-d/2) : nu, d = chosen - rejected.
+
+    P(tie) is at most nu/(2+nu), at d = 0; nu = e^alpha - 1 matches Rao-Kupper there. nu = 0:
+    `sigmoid` without ties. The model is standard; the default is ours.
+    Raises ValueError for negative nu, ties with nu = 0, and labels other than 0, 0.5, 1.
+    """
+    require(nu >= 0, "nu", nu, "nu >= 0")
+    half = (chosen - rejected) / 2
+    if not isinstance(label, Tensor):
+        label = torch.full_like(half, label)
+    _check_outcomes(label)
+    tie = label == 0.5
+    if nu == 0:
+        require(not bool(tie.any()), "nu", nu, "nu > 0: the labels have ties")
+        return logistic((2 * label - 1) * 2 * half)
+    log_nu = math.log(nu)
+    total = torch.logaddexp(torch.logaddexp(half, -half), torch.full_like(half, log_nu))
+    return total - (2 * label - 1) * half - tie * log_nu
+
+
+def _check_outcomes(label: Tensor) -> None:
+    between = ~((label == 0) | (label == 0.5) | (label == 1))
+    if bool(between.any()):
+        raise ValueError(
+            f"label: {int(between.sum())} of {label.numel()} are not 0, 0.5 or 1, the first "
+            f"{float(label[between][0]):g}; three outcomes have no soft labels, use a pair loss"
+        )

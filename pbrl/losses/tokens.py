@@ -1,0 +1,219 @@
+"""Losses whose scores weight the tokens (or steps) of an item, and losses of token logits."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .links import exp_linear, logistic
+from .logprobs import LogProbs
+from .registry import loss, require
+
+
+class Tokens(NamedTuple):
+    """Per-token log-probabilities [N, T] of one side; mask True on the item's own tokens."""
+
+    policy: Tensor
+    reference: Tensor
+    mask: Tensor
+
+    def score(self, weight: Tensor | float = 1.0) -> Tensor:
+        """Σ_t weight_t ρ_t over the item's tokens, [N]."""
+        return (weight * self.mask * (self.policy - self.reference)).sum(-1)
+
+    def sums(self) -> LogProbs:
+        """The sums and lengths that the losses of `policy` take."""
+        return LogProbs(
+            (self.policy * self.mask).sum(-1),
+            (self.reference * self.mask).sum(-1),
+            self.mask.sum(-1),
+        )
+
+
+@loss(
+    "ld_dpo",
+    kind="token",
+    paper="LD-DPO, arXiv:2409.06411",
+    evidence="C",
+    score="β Σ w_t ρ_t",
+    trl="ld_alpha",
+)
+def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float = 0.5) -> Tensor:
+    """LD-DPO: tokens past the shorter item's length count alpha, in policy and reference.
+
+    alpha = 1: DPO; alpha = 0: both cut to one length. Raises ValueError unless 0 <= alpha <= 1.
+    """
+    require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
+    shared = torch.minimum(chosen.mask.sum(-1), rejected.mask.sum(-1)).unsqueeze(-1)
+    scores = [
+        x.score(torch.where(x.mask.cumsum(-1) <= shared, 1.0, alpha)) for x in (chosen, rejected)
+    ]
+    return logistic(beta * (scores[0] - scores[1]))
+
+
+@loss(
+    "bmc",
+    kind="token",
+    paper="Bridging and Modeling Correlations in Pairwise Data for DPO",
+    evidence="C",
+    score="β Σ w_t ρ_t",
+)
+def bmc(
+    chosen: Tokens,
+    rejected: Tokens,
+    chosen_differs: Tensor,
+    rejected_differs: Tensor,
+    *,
+    beta: float = 0.05,
+    delta: float = 2.0,
+) -> Tensor:
+    """BMC: token weight 1 + min(delta, 1/π(token)) where the items differ, 1 elsewhere; constant.
+
+    *_differs: bool [N, T], tokens not in the other item (difflib; stop words left out). delta 1.5
+    to 3, beta 0.01 to 0.05; delta = 0: DPO. Bridging, the other half of the method, changes the
+    data.
+    """
+    scores = []
+    for item, differs in ((chosen, chosen_differs), (rejected, rejected_differs)):
+        rarity = exp_linear(-item.policy.detach()).clamp(max=delta)
+        scores.append(item.score(1 + differs * rarity))
+    return logistic(beta * (scores[0] - scores[1]))
+
+
+@loss(
+    "two_d_dpo",
+    kind="token",
+    paper="2D-DPO: Inducing Robustness in a 2 Dimensional DPO Paradigm",
+    evidence="M",
+    score="β Σ w_t ρ_t",
+)
+def two_d_dpo(
+    chosen: Tokens,
+    rejected: Tokens,
+    chosen_value: Tensor,
+    rejected_value: Tensor,
+    *,
+    beta: float = 0.1,
+) -> Tensor:
+    """2D-DPO: each token's log-ratio times the value [N, T] of its segment (0 leaves it out).
+
+    The paper keeps the best segments of the chosen and the worst of the rejected item. One value
+    everywhere: DPO with another beta. Unverified, from memory.
+    """
+    return logistic(beta * (chosen.score(chosen_value) - rejected.score(rejected_value)))
+
+
+class Gates(NamedTuple):
+    """SparsePO's masks of one side, [N, T]: on the log-ratio, on the KL, and KL(π_ref || π)_t."""
+
+    ratio: Tensor
+    kl: Tensor
+    divergence: Tensor
+
+
+@loss(
+    "sparse_po",
+    kind="token",
+    paper="SparsePO: Sparse Token Masks",
+    evidence="C",
+    score="β Σ m_t ρ_t",
+    margin="β Σ m'_t KL_t",
+)
+def sparse_po(
+    chosen: Tokens,
+    rejected: Tokens,
+    chosen_gates: Gates,
+    rejected_gates: Gates,
+    *,
+    beta: float = 0.1,
+) -> Tensor:
+    """SparsePO: ℓ(beta (u - d)), u = Σ m ρ_t, d = Σ m' (-KL_t), chosen minus rejected.
+
+    The masks are learned (with an L1 term) or activations of the reference. m = 1, m' = 0: DPO;
+    both 1: TDPO₁. beta 0.8 for summaries, 0.1 for dialogs.
+    """
+    u = chosen.score(chosen_gates.ratio) - rejected.score(rejected_gates.ratio)
+    kl = [
+        (gates.kl * gates.divergence * item.mask).sum(-1)
+        for item, gates in ((chosen, chosen_gates), (rejected, rejected_gates))
+    ]
+    return logistic(beta * (u + kl[0] - kl[1]))
+
+
+def wpo_weight(log_prob: Tensor, log_sum_square: Tensor, mask: Tensor) -> Tensor:
+    """exp(mean_t [log p_t - log Σ_v p(v)²]) of one item, [N], without gradient; WPO (eq. 2).
+
+    log_sum_square = logsumexp(2 z) - 2 logsumexp(z) of the logits z. The averages of p/Σp² under
+    the policy is 1. All [N, T]; raises ValueError for an item without tokens.
+    """
+    length = mask.sum(-1)
+    require(bool((length > 0).all()), "mask", "no token in some item", "at least one token")
+    return (((log_prob - log_sum_square) * mask).sum(-1) / length).exp().detach()
+
+
+@loss(
+    "cringe",
+    kind="token",
+    paper="CRINGE, arXiv:2211.05826",
+    evidence="C",
+    link="CE or top-k contrast",
+)
+def cringe(
+    logits: Tensor,
+    tokens: Tensor,
+    mask: Tensor,
+    positive: Tensor,
+    *,
+    k: int = 5,
+    alpha: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Binary CRINGE: token-mean NLL of positive items, alpha times a contrast on negative ones.
+
+    On each token of a negative item draw s* by softmax among the k largest other logits; the
+    contrast is -log(e^s*/(e^s* + e^s_token)). k = 1 draws nothing. logits [N, T, V], tokens and
+    mask [N, T], positive bool [N]. Raises ValueError for k outside [1, V-1].
+    """
+    count = mask.sum(-1)
+    require(bool((count > 0).all()), "mask", "no token in some item", "at least one token")
+    own = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    likelihood = logits.logsumexp(-1) - own
+    contrast = logistic(_rival(logits, tokens, k, generator) - own)
+    per_token = torch.where(positive.unsqueeze(-1), likelihood, alpha * contrast)
+    return (per_token * mask).sum(-1) / count
+
+
+def _rival(logits: Tensor, tokens: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
+    require(1 <= k < logits.shape[-1], "k", k, f"1 <= k < {logits.shape[-1]}, the vocabulary")
+    others = logits.scatter(-1, tokens.unsqueeze(-1), torch.finfo(logits.dtype).min)
+    top = others.topk(k, dim=-1).values
+    if k == 1:
+        return top[..., 0]
+    chance = top.detach().softmax(-1).flatten(0, -2)
+    drawn = torch.multinomial(chance, 1, generator=generator).view(*top.shape[:-1], 1)
+    return top.gather(-1, drawn).squeeze(-1)
+
+
+@loss(
+    "pairwise_cringe",
+    kind="token",
+    paper="Some things are more CRINGE than others",
+    evidence="2",
+    link="gated CRINGE",
+    weight="σ((b-M)/τ)",
+)
+def pairwise_cringe(
+    cringe_chosen: Tensor,
+    cringe_rejected: Tensor,
+    margin: Tensor,
+    *,
+    bias: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """g · [CE(w) + α CR(l)] with g = σ((bias - M)/temperature), M = log π_w - log π_l, all [N].
+
+    cringe_chosen, cringe_rejected: `cringe` of the two items; bias -> ∞ gives their sum. Gate and
+    contrast are confirmed; the defaults and that the gate has no gradient are unverified.
+    """
+    gate = torch.sigmoid((bias - margin) / temperature).detach()
+    return gate * (cringe_chosen + cringe_rejected)

@@ -1,0 +1,136 @@
+"""Pair losses that judge each score against zero as well as against the other one.
+
+(chosen, rejected) -> one value per pair. Adding a constant to both scores changes these losses:
+zero is the reference policy, or the boundary between good and bad. They have no tie.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .links import logistic
+from .registry import loss, require
+
+
+@loss(
+    "nca_pair",
+    kind="pair",
+    paper="NCA, arXiv:2402.05369",
+    evidence="C",
+    link="two-sided",
+    trl="nca_pair",
+)
+def nca_pair(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """NCA of two items: ℓ(s_w) + ½ ℓ(-s_w) + ½ ℓ(-s_l); `nca` with K = 2 and a certain target."""
+    return logistic(chosen) + 0.5 * (logistic(-chosen) + logistic(-rejected))
+
+
+@loss(
+    "bco_pair",
+    kind="pair",
+    paper="BCO, arXiv:2404.04656",
+    evidence="C",
+    link="two-sided",
+    margin="δ",
+    trl="bco_pair",
+)
+def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: float = 0.0) -> Tensor:
+    """BCO of two items: ℓ(s_w - delta) + ℓ(delta - s_l), an upper bound of DPO for every delta.
+
+    BCO proper takes delta as the running mean of all scores; TRL's bco_pair has delta 0.
+    """
+    return logistic(chosen - delta) + logistic(delta - rejected)
+
+
+@loss(
+    "sppo_hard",
+    kind="pair",
+    paper="SPPO, arXiv:2405.00675",
+    evidence="C",
+    score="ρ",
+    link="two-sided squares",
+    trl="sppo_hard",
+)
+def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor:
+    """SPPO (eq. 4.7) with P = 1 and 0: (s_w - 1/(2 beta))² + (s_l + 1/(2 beta))², beta = 1/η.
+
+    Scores are log-ratios not multiplied by beta. Raises ValueError unless beta > 0.
+    """
+    require(beta > 0, "beta", beta, "beta > 0")
+    return (chosen - 0.5 / beta).square() + (rejected + 0.5 / beta).square()
+
+
+@loss(
+    "sppo",
+    kind="informed",
+    paper="SPPO, arXiv:2405.00675",
+    evidence="M",
+    score="ρ",
+    link="two-sided squares",
+)
+def sppo(
+    chosen: Tensor,
+    rejected: Tensor,
+    chosen_wins: Tensor,
+    rejected_wins: Tensor,
+    *,
+    beta: float = 1e-3,
+) -> Tensor:
+    """SPPO: Σ over both items of (s - (P - 1/2)/beta)², P = P(item beats the current policy).
+
+    P = 1 and 0: `sppo_hard`. Scores are log-ratios not multiplied by beta. Raises ValueError unless
+    beta > 0.
+    """
+    require(beta > 0, "beta", beta, "beta > 0")
+    of_chosen = (chosen - (chosen_wins - 0.5) / beta).square()
+    return of_chosen + (rejected - (rejected_wins - 0.5) / beta).square()
+
+
+@loss(
+    "apo_zero",
+    kind="pair",
+    paper="APO, arXiv:2408.06266",
+    evidence="C",
+    link="two-sided MAE",
+    trl="apo_zero",
+)
+def apo_zero(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """APO-zero (eq. 7): [1 - σ(s_w)] + σ(s_l): chosen up, rejected down.
+
+    For chosen items that are better than what the policy would do by itself.
+    """
+    return torch.sigmoid(-chosen) + torch.sigmoid(rejected)
+
+
+@loss(
+    "apo_down",
+    kind="pair",
+    paper="APO, arXiv:2408.06266",
+    evidence="C",
+    link="two-sided MAE",
+    trl="apo_down",
+)
+def apo_down(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """APO-down (eq. 8): σ(s_w) + [1 - σ(s_w - s_l)]: both down, the rejected one more.
+
+    For chosen items that are worse than what the policy would do by itself.
+    """
+    return torch.sigmoid(chosen) + torch.sigmoid(rejected - chosen)
+
+
+@loss(
+    "dpop",
+    kind="pair",
+    paper="Smaug: DPO-Positive, arXiv:2402.13228",
+    evidence="2",
+    link="logistic",
+    margin="λ max(0,-s_w)",
+)
+def dpop(chosen: Tensor, rejected: Tensor, *, penalty: float = 50.0) -> Tensor:
+    """DPO-Positive: ℓ(u - λ max(0, -s_w)), λ = penalty: the chosen item must not fall below zero.
+
+    s_w >= 0: `sigmoid`. The structure is confirmed; λ 50 is from memory and unverified.
+    Raises ValueError for a negative penalty.
+    """
+    require(penalty >= 0, "penalty", penalty, "penalty >= 0")
+    return logistic(chosen - rejected - penalty * F.relu(-chosen))
