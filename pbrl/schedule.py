@@ -1,0 +1,50 @@
+"""When a method asks for labels and how many: known before a run starts, and checked there.
+
+B-Pref's "10,000-label" Meta-World runs have room for 9,900 labels (reference: its released code);
+a budget that cannot be spent is refused instead.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Kind = Literal["constant", "decay", "growth"]
+
+
+def sessions(
+    *, steps: int, first: int, interval: int, per_session: int, labels: int, kind: Kind = "constant"
+) -> list[tuple[int, int]]:
+    """(step, number of queries) of every feedback session, until the budget is spent.
+
+    Sessions are at first, first + interval, ... strictly below `steps`. The size at step t of N is
+    per_session times 1 (constant), (N - t) / N (decay) or N / (N - t + 1) (growth), rounded down,
+    and the last one is cut to what is left (B-Pref, `train_PEBBLE.py`).
+    """
+    found, left = [], labels
+    for step in range(first, steps, interval):
+        factors = {"constant": 1.0, "decay": (steps - step) / steps}
+        factors["growth"] = steps / (steps - step + 1)
+        size = min(int(per_session * factors[kind]), left)
+        if size > 0:
+            found.append((step, size))
+            left -= size
+    return found
+
+
+def sessions_of(config: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """The sessions of a method's settings: steps, labels, labels_per_session, label_interval.
+
+    The first is when seed_steps and unsup_steps, where the method has them, are over.
+    """
+    return sessions(
+        steps=config["steps"],
+        first=config.get("seed_steps", 0) + config.get("unsup_steps", 0),
+        interval=config["label_interval"],
+        per_session=config["labels_per_session"],
+        labels=config["labels"],
+        kind=config.get("label_schedule", "constant"),
+    )
+
+
+def realisable(config: Mapping[str, Any]) -> int:
+    """How many of a method's labels its sessions can spend."""
+    return sum(size for _, size in sessions_of(config))
