@@ -132,7 +132,7 @@ def plan(
 
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
-    rows = screen.plan_rows(cells, root)
+    rows = screen.plan_rows(cells)
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
     if as_json:
@@ -175,7 +175,7 @@ def run(
     cells, root, _ = _cells(suite_name, out, settings)
     store.write_plan(root, cells)
     with screen.Progress(cells) as progress:
-        runner.run_cells(
+        summary = runner.run_cells(
             cells,
             root,
             jobs=jobs,
@@ -186,10 +186,11 @@ def run(
         )
     states = Counter(cell.status() for cell in cells)
     print(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    failed = [cell for cell in cells if cell.status() == "failed"]
-    screen.print_failures(failed)
-    if failed:
-        sys.exit(1)
+    screen.print_failures(summary.failed)
+    if summary.signal is not None:
+        print("stopped; the same command continues it")
+    if summary.exit_code:
+        sys.exit(summary.exit_code)
 
 
 @app.command()
@@ -198,7 +199,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     from pbrl import screen, store
     from pbrl.suite import title
 
-    cells = [store.Cell(folder, config) for config in store.read_plan(folder)]
+    cells = store.read_plan(folder)
     rows = [
         {
             "cell": cell.id,

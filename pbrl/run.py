@@ -392,6 +392,11 @@ class Run:
             },
         )
 
+    def weights(self) -> dict[str, Any]:
+        """What was learned: `weights()` of every tracked object that has it, else the agent."""
+        learned = {n: o.weights() for n, o in self._tracked.items() if hasattr(o, "weights")}
+        return learned or {"agent": self._tracked["agent"].state_dict()}
+
     def close(self) -> None:
         """Free the environments."""
         self._env.close()
@@ -418,7 +423,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
                 f"method {name!r} ended at step {run.step_number} of {cell.config['steps']}; "
                 "expected it to run run.loop(cfg.steps) to its end"
             )
-        return {"counts": run.counts, "weights": run._tracked["agent"].state_dict()}
+        return {"counts": run.counts, "weights": run.weights()}
     finally:
         run.close()
         faulthandler.cancel_dump_traceback_later()

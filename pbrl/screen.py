@@ -4,11 +4,11 @@ import os
 import sys
 import textwrap
 import time
-from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pbrl import schedule
-from pbrl.store import labels, measured_seconds
+from pbrl.store import labels
 from pbrl.suite import title
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def print_entries(entries: list[dict[str, Any]]) -> None:
                 print(textwrap.indent(textwrap.fill(text, min(100, width()) - 4), "    "))
 
 
-def plan_rows(cells: "list[Cell]", root: Path) -> list[dict[str, Any]]:
+def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
     """One row per task, learner, teacher and size: cells, done, label sessions, seconds left."""
-    measured = measured_seconds(root) if root.is_dir() else {}
+    measured = _rates(cells)
     rows: dict[str, dict[str, Any]] = {}
     for cell in cells:
         config, names = cell.config, labels(cell.config)
@@ -87,6 +87,17 @@ def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
         "done": 0,
         "seconds_left": 0.0,
     }
+
+
+def _rates(cells: "list[Cell]") -> dict[str, float]:
+    """Median seconds per step or duel of the cells that are done, by kind, task, learner, teacher."""
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        manifest = cell.manifest()
+        if manifest is not None:
+            key = "/".join([cell.config["kind"], *labels(cell.config).values()])
+            found.setdefault(key, []).append(manifest["seconds"] / _work(cell.config))
+    return {key: median(values) for key, values in found.items()}
 
 
 def _size(config: dict[str, Any]) -> str:
@@ -174,7 +185,7 @@ class Progress:
             self.live.stop()
 
     def event(self, what: str, cell: "Cell", note: str = "") -> None:
-        """Called by the runner: started, done, skipped, failed, retry."""
+        """Called by the runner: started, done, skipped, failed, retry, waiting."""
         if what == "started":
             self.running[cell.id] = time.monotonic()
         else:
