@@ -67,9 +67,9 @@ def _teacher(name: str) -> list[str]:
 
 
 def _query(name: str) -> list[str]:
-    from pbrl import queries
+    from pbrl import query_contract
 
-    return queries.violations(registry.resolve("query", name))
+    return query_contract.violations(registry.resolve("query", name))
 
 
 def _with_defaults(kind: str, name: str) -> Any:
