@@ -30,8 +30,9 @@ def piecewise_stationary(
     The instance generator of Kolpaczki et al. 2022: fresh `random-condorcet` matrices, in which one
     entry is then set to its old value +- delta: an entry of the old winner's row (change "winner",
     DETECT's assumption) or any entry (change "anywhere", MDB's). Other entries usually change more.
-    Spacing "even" changes after every `every` duels; "random" draws the change points uniformly, at
-    least every/2 apart. Drawn anew in each repetition unless `instance` gives a seed.
+    Spacing "even" changes after every `every` duels; "random" draws the change points uniformly
+    such that no segment is shorter than every/2. Drawn anew in each repetition unless `instance`
+    gives a seed.
 
     Raises ValueError for K < 3 with several segments, p_min outside (1/2, 1], and a delta that is
     outside (0, 1) or that no instance was found for.
@@ -44,9 +45,9 @@ def piecewise_stationary(
     def recipe(rng: np.random.Generator) -> Problem:
         starts = _even(segments, every)
         if spacing == "random":
-            slack = segments * every - (segments - 1) * (every // 2)
-            cuts = np.sort(rng.choice(slack - 1, size=segments - 1, replace=False)) + 1
-            starts[1:] = cuts + np.arange(segments - 1) * (every // 2)
+            least = every // 2
+            slack = rng.integers(segments * (every - least), size=segments - 1)
+            starts[1:] = np.sort(slack) + np.arange(1, segments) * least
         return piecewise(changing_matrices(K, segments, p_min, delta, change, rng), starts)
 
     return drawn(recipe, instance)
