@@ -3,28 +3,250 @@
 **Problem.** Any object with the attributes
 
     matrices : float64 [M, K, K]   P(i beats j); rows i, columns j; m[i, j] + m[j, i] = 1
-    starts   : int64 [S]           segment s holds from duel starts[s] (0-based) on; starts[0] = 0, increasing
-    order    : int64 [S]           segment s plays matrices[order[s]]; optional, 0..S-1 when absent (then S = M)
-    truth    : float64 [M, K, K]   matrices that regret is measured by, when they are not the ones duels are
-                                   drawn from (corrupted feedback); optional, `matrices` when absent
+    starts   : int64 [S]           first duel (0-based) of each segment, increasing; starts[0] = 0
+    order    : int64 [S]           segment s plays matrices[order[s]]; optional: 0..S-1 (then S = M)
+    truth    : float64 [M, K, K]   matrices that regret is measured by, when they are not the ones
+                                   duels are drawn from (corrupted feedback); optional: `matrices`
 
 A stationary problem has M = S = 1. Drifting and adversarial ones have many segments, down to one
-duel long. A problem whose instance is random may have `sample(rng: np.random.Generator) -> problem`;
-then every repetition plays a draw of its own, from a stream that depends on (seed, repetition) only.
+duel long. A problem whose instance is random may instead have `sample(rng: np.random.Generator) ->
+problem`; then every repetition plays a draw of its own, that depends on (seed, repetition) only.
 
 **Algorithm.** An object with
 
     start(K, T, rng)         fresh state for K arms and horizon T; called before the first duel
     choose(rng) -> (i, j)    the next pair; i == j is allowed
     observe(i, j, won)       whether i beat j; for i == j a fair coin: ignore it in estimates
-    winner() -> int          optional: the arm it would name now; recorded at checkpoints
+    winner() -> int          optional: the arm it would name now (-1: none); recorded at checkpoints
     resets                   optional int attribute: restarts so far; their times are recorded
+    check(K, T)              optional: raises ValueError or warns when K or T do not suit it
 
 All state is set in `start`, all randomness is drawn from `rng` in `start` and `choose`
 (`rng.random()`, `rng.integers(n)`, `rng.beta(a, b)`, `rng.standard_normal()`, as of a numpy
 Generator). `bandits.compiled` explains when such a class runs at compiled speed.
 
-**Regret.** `bandits.regret.tables(matrix [K, K]) -> dict[name, float64 [K, K]]` gives the regret of
-one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner). Each duel is
-charged by the matrix of its own segment (dynamic regret).
+**Regret.** `bandits.regret.tables(matrices [M, K, K]) -> dict[name, float64 [M, K, K]]` gives the
+regret of one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner).
+Each duel is charged by the matrix of its own segment (dynamic regret).
+
+**Streams.** Repetition r of seed n uses the SFC64 streams of SeedSequence(n, spawn_key=(r, k)):
+k = 0 for the duels (one uniform each, so all algorithms meet the same luck), 1 for the algorithm,
+2 for the labels of the arms, 3 for the draw of a random problem. It depends on (n, r) only, never
+on the batch.
 """
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from bandits.compiled import builder, is_compiled, label, parameters, sources
+from bandits.regret import tables
+from bandits.rng import from_words, generator, words
+from bandits.state import release
+
+DUELS, ALGORITHM, LABELS, PROBLEM = range(4)
+
+
+@dataclass
+class Result:
+    """What was recorded: R repetitions, C checkpoints, K arms in the problem's own labels."""
+
+    checkpoints: np.ndarray
+    """Duels played, int64 [C], increasing."""
+    regret: dict[str, np.ndarray]
+    """Cumulative regret after that many duels, float64 [R, C] per name of `bandits.regret`."""
+    winner: np.ndarray
+    """The arm named at each checkpoint, int64 [R, C]; -1 for none."""
+    plays: np.ndarray
+    """Duels of every ordered pair, int64 [R, K, K]."""
+    resets: list[np.ndarray]
+    """Per repetition the times (number of duels played) of the algorithm's restarts, increasing."""
+    seconds: float
+    """Time of the simulation, without compiling."""
+    compile_seconds: float
+    """Time of compiling, or of loading from the cache; 0 for a plain Python class."""
+
+
+def checkpoints(horizon: int) -> np.ndarray:
+    """About 50 log-spaced and 50 evenly spaced times up to the horizon, int64, increasing."""
+    logarithmic = np.geomspace(1, horizon, min(horizon, 50))
+    even = np.linspace(horizon / 50, horizon, 50)
+    return np.unique(np.maximum(1, np.round([*logarithmic, *even])).astype(np.int64))
+
+
+def simulate(
+    problem: Any,
+    algorithm: Any,
+    *,
+    horizon: int,
+    repetitions: int,
+    seed: int,
+    first_repetition: int = 0,
+    checkpoints: Sequence[int] | np.ndarray | None = None,
+    shuffle: bool = True,
+) -> Result:
+    """Play `repetitions` repetitions of `seed`, numbered from `first_repetition` on.
+
+    With `shuffle` the algorithm meets the arms under labels permuted anew in each repetition.
+    Raises ValueError for a horizon or number of repetitions below 1, checkpoints outside
+    1..horizon, and an algorithm that names an arm that does not exist.
+    """
+    times = _times(checkpoints, horizon, repetitions)
+    fixed = None if hasattr(problem, "sample") else _Tables(problem)
+    play, compiled = None, is_compiled(algorithm)
+    seconds = compile_seconds = 0.0
+    rows = []
+    for r in range(first_repetition, first_repetition + repetitions):
+        drawn = fixed or _Tables(problem.sample(generator(seed, r, PROBLEM)))
+        K = drawn.matrices.shape[1]
+        arms = generator(seed, r, LABELS).permutation(K) if shuffle else np.arange(K)
+        own: list[Any] = [generator(seed, r, DUELS), generator(seed, r, ALGORITHM)]
+        given = algorithm
+        if compiled:
+            given, own = parameters(algorithm), [words(stream) for stream in own]
+        state = (given, *own, arms, *drawn.arrays, horizon)
+        if play is None:
+            if hasattr(algorithm, "check"):
+                algorithm.check(K, horizon)
+            began = time.perf_counter()
+            play = _loop(algorithm, K, horizon)
+            if compiled:
+                play(*state, np.empty(0, np.int64))  # no duel: compiles, or loads from the cache
+            compile_seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        rows.append(play(*state, times))
+        seconds += time.perf_counter() - began
+    regret, winner, plays, resets = zip(*rows, strict=True)
+    by_name = dict(zip(drawn.names, np.moveaxis(np.array(regret), 2, 0), strict=True))
+    return Result(
+        times, by_name, np.array(winner), np.array(plays), [*resets], seconds, compile_seconds
+    )
+
+
+def _times(given: Any, horizon: int, repetitions: int) -> np.ndarray:
+    if horizon < 1 or repetitions < 1:
+        raise ValueError(
+            f"horizon = {horizon} and repetitions = {repetitions}; both must be at least 1"
+        )
+    times = checkpoints(horizon) if given is None else np.unique(np.asarray(given, np.int64))
+    if not times.size or times[0] < 1 or times[-1] > horizon:
+        raise ValueError(f"checkpoints must lie in 1..{horizon} (the horizon); found {given}")
+    return times
+
+
+class _Tables:
+    """A problem as the arrays the loop reads."""
+
+    def __init__(self, problem: Any) -> None:
+        self.matrices = np.ascontiguousarray(problem.matrices, np.float64)
+        starts = np.ascontiguousarray(problem.starts, np.int64)
+        order = np.ascontiguousarray(getattr(problem, "order", np.arange(len(starts))), np.int64)
+        costs = tables(getattr(problem, "truth", self.matrices))
+        self.names = [*costs]
+        stacked = np.ascontiguousarray(np.stack([*costs.values()], 1), np.float64)
+        self.arrays = (self.matrices, order, starts, stacked)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _winner(algorithm: Any) -> int:
+    return algorithm.winner()
+
+
+def _no_winner(algorithm: Any) -> int:
+    return -1
+
+
+def _resets(algorithm: Any) -> int:
+    return algorithm.resets
+
+
+def _no_resets(algorithm: Any) -> int:
+    return 0
+
+
+# What `_play` leaves open, here as a plain Python algorithm needs it; `_loop` binds other things.
+build: Any = _same  # the algorithm's presets -> its state
+stream: Any = _same  # a random stream's state -> the stream
+winner_of: Any = _no_winner
+resets_of: Any = _no_resets
+free: Any = _same
+
+_LOOPS: dict[Any, Any] = {}
+
+
+def _loop(algorithm: Any, K: int, T: int) -> Callable[..., Any]:
+    """`_play` for this algorithm: the same source in Python, or compiled if its class is."""
+    winner: Any = _winner if hasattr(algorithm, "winner") else _no_winner
+    if not is_compiled(algorithm):
+        resets = _resets if hasattr(algorithm, "resets") else _no_resets
+        return _bound({"winner_of": winner, "resets_of": resets})
+    make, kind = builder(algorithm, K, T)
+    if kind not in _LOOPS:
+        resets = _resets if "resets" in kind.fields else _no_resets
+        names = {"build": make, "stream": from_words, "free": release}
+        names |= {"winner_of": njit(winner), "resets_of": njit(resets)}
+        loop = _bound(names)
+        # One cache file per algorithm, and the digest in its key: two processes never write each
+        # other's file, and an edited algorithm never runs from an old cache entry.
+        loop.__qualname__ = f"play.{label(algorithm)}"
+        loop.__defaults__ = (sources(algorithm, kind),)
+        _LOOPS[kind] = njit(loop, cache=True, nogil=True, error_model="numpy")
+    return _LOOPS[kind]
+
+
+def _bound(names: dict[str, Any]) -> FunctionType:
+    return FunctionType(_play.__code__, {**globals(), **names}, "play", _play.__defaults__)
+
+
+def _play(
+    given, env_state, own_state, arms, matrices, order, starts, costs, horizon, times, code=""
+):
+    """One repetition: (regret [C, n], winner [C], plays [K, K], reset times)."""
+    algorithm, env, rng = build(given), stream(env_state), stream(own_state)
+    K, n = arms.size, costs.shape[1]
+    algorithm.start(K, horizon, rng)
+    regret, winner = np.zeros((times.size, n)), np.full(times.size, -1)
+    total, plays, counts = np.zeros(n), np.zeros((K, K), np.int64), np.zeros((K, K), np.int64)
+    reset_times, resets = np.empty(16, np.int64), 0
+    segment, begin = 0, 0
+    for c in range(times.size):
+        while begin < times[c]:
+            while segment + 1 < starts.size and starts[segment + 1] <= begin:
+                segment += 1
+            end = times[c]
+            if segment + 1 < starts.size:
+                end = min(end, starts[segment + 1])
+            p = matrices[order[segment]]
+            for t in range(begin, end):
+                i, j = algorithm.choose(rng)
+                if not (0 <= i < K and 0 <= j < K):
+                    raise ValueError("choose must return two arms in 0..K-1; found another number")
+                x, y = arms[i], arms[j]
+                counts[x, y] += 1
+                algorithm.observe(i, j, env.random() < p[x, y])
+                if resets_of(algorithm) != resets:
+                    if resets == reset_times.size:
+                        reset_times = np.concatenate((reset_times, reset_times))
+                    reset_times[resets] = t + 1
+                    resets += 1
+            cost = costs[order[segment]]
+            for x in range(K):
+                for y in range(K):
+                    if counts[x, y]:
+                        total += counts[x, y] * cost[:, x, y]
+                        plays[x, y] += counts[x, y]
+                        counts[x, y] = 0
+            begin = end
+        regret[c] = total
+        named = winner_of(algorithm)
+        winner[c] = arms[named] if named >= 0 else -1
+    free(algorithm)
+    return regret, winner, plays, reset_times[:resets].copy()

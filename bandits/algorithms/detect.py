@@ -1,0 +1,128 @@
+"""DETECT: explore, freeze the suspected winner, and watch it for changes.
+
+Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 2024 (arXiv
+2202.00935); class ExploreThenExploit of the published code.
+"""
+
+import math
+import warnings
+from typing import Any, Literal
+
+from bandits.algorithms import create
+from bandits.compiled import compiled
+from bandits.detector import (
+    Windows,
+    detect_long,
+    detect_short,
+    detect_short_error,
+    detect_winner_stays,
+)
+from bandits.registry import algorithm
+
+SETTINGS = ("long", "short", "winner-stays")
+
+
+@algorithm("detect")
+@compiled
+class DETECT:
+    """For weak regret: run a base algorithm, then duel its winner with all others in turn.
+
+    Weak regret is 0 while the winner is right, so detection is free. An alarm restarts everything.
+    `setting` chooses the published constants: long exploration (Corollary 4.16, for base btw),
+    short, sqrt(T) duels (4.17), winner-stays (4.18). `p_min` is the smallest probability with which
+    the winner beats an arm, `delta` the smallest change at the old winner's own pairs.
+    """
+
+    base: str = "ws-w"
+    setting: Literal["long", "short", "winner-stays"] = "short"
+    p_min: float = 0.6
+    delta: float = 0.6
+
+    def __post_init__(self) -> None:
+        self.alg = create(self.base)
+        if not hasattr(self.alg, "winner"):
+            raise ValueError(f"detect: base {self.base!r} names no winner; use one with winner()")
+        if self.setting not in SETTINGS:
+            raise ValueError(
+                f"detect: setting = {self.setting!r}; expected one of {', '.join(SETTINGS)}"
+            )
+        if not (0.5 < self.p_min < 1 and 0 < self.delta <= 1):
+            raise ValueError(
+                f"detect: p_min = {self.p_min} and delta = {self.delta}; "
+                "expected 1/2 < p_min < 1 and 0 < delta <= 1"
+            )
+        self.choice = SETTINGS.index(self.setting)
+        self.windows = Windows()
+
+    def check(self, K: int, T: int) -> None:
+        """Warn where the theory degenerates.
+
+        Raises ValueError for fewer than 2 arms, and a horizon too short for any detection.
+        """
+        if K < 2:
+            raise ValueError(f"detect needs at least 2 arms; found K = {K}")
+        exploration, w, _ = self.constants(K, max(T, 2))
+        if w < 2:
+            raise ValueError(
+                f"detect: no window can detect a change within a horizon of {T} with "
+                f"p_min = {self.p_min} and delta = {self.delta}; a longer horizon is needed"
+            )
+        if exploration >= T:
+            warnings.warn(
+                f"detect explores for {exploration:.0f} duels, the horizon is {T}: it is its base "
+                f"algorithm {self.base}; a larger p_min or setting='short' explores less",
+                stacklevel=2,
+            )
+        if self.setting == "short" and detect_short_error(K, T, self.p_min) > 1:
+            warnings.warn(
+                f"detect: with p_min = {self.p_min}, K = {K}, T = {T} the bound on freezing a "
+                "wrong arm exceeds 1 and proves nothing; a larger p_min or horizon is needed",
+                stacklevel=2,
+            )
+
+    def constants(self, K: int, T: int) -> tuple[float, int, float]:
+        """(exploration length, window w, threshold b)."""
+        if self.choice == 0:
+            return detect_long(K, T, self.p_min, self.delta)
+        if self.choice == 1:
+            return detect_short(K, T, self.p_min, self.delta)
+        return detect_winner_stays(K, T, self.p_min, self.delta)
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.K, self.T = K, T
+        exploration, w, self.b = self.constants(K, T)
+        self.exploration = int(math.floor(min(exploration, float(T))))
+        self.windows.start(K * K, w)
+        self.alg.start(K, T, rng)
+        self.t = 0
+        self.I = self.J = 0
+        self.resets = 0
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        if self.t < 0:  # an alarm was raised
+            self.alg.start(self.K, self.T, rng)
+            self.t = 0
+        self.t += 1
+        if self.t <= self.exploration:
+            return self.alg.choose(rng)
+        if self.t == self.exploration + 1:
+            self.I, self.J = self.alg.winner(), 0
+        if self.J == self.I:
+            self.J = self.following(self.J)
+        return min(self.I, self.J), max(self.I, self.J)
+
+    def following(self, arm: int) -> int:
+        return arm + 1 if arm + 1 < self.K else 0
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        if self.t <= self.exploration:
+            self.alg.observe(i, j, won)
+            return
+        self.J = self.following(self.J)
+        if self.windows.push(self.K * i + j, won) > self.b:
+            self.windows.clear()
+            self.resets += 1
+            self.t = -1
+
+    def winner(self) -> int:
+        return self.I if self.t > self.exploration else self.alg.winner()

@@ -1,0 +1,100 @@
+"""What every registered algorithm must satisfy; a new one is tested by existing."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from bandits import rng as streams
+from bandits.algorithms import create, names
+from bandits.preferences import stationary
+from bandits.simulate import simulate
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+HORIZON = 400
+
+
+def total_order(K: int, gap: float = 0.2) -> np.ndarray:
+    """Arm 0 beats all, each arm beats those after it with probability 1/2 + gap."""
+    p = np.full((K, K), 0.5)
+    return p + gap * (np.triu(np.ones((K, K)), 1) - np.tril(np.ones((K, K)), -1))
+
+
+class Draws:
+    """The compiled stream's draws, made in Python from a numpy Generator."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.random = generator.random
+
+    integers = streams.integers
+    standard_normal = streams.standard_normal
+    beta = streams.beta
+
+
+class Interpreted:
+    """An algorithm run in plain Python with the draws of the compiled one."""
+
+    def __init__(self, algorithm) -> None:
+        self.algorithm = algorithm
+        self.observe = algorithm.observe
+
+    def start(self, K, T, rng) -> None:
+        self.draws = Draws(rng)
+        self.algorithm.start(K, T, self.draws)
+
+    def choose(self, rng) -> tuple[int, int]:
+        return self.algorithm.choose(self.draws)
+
+
+@pytest.fixture(params=names())
+def name(request) -> str:
+    return request.param
+
+
+def play(algorithm, K=5, repetitions=2, **how):
+    how = {"horizon": HORIZON, "seed": 11} | how
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return simulate(stationary(total_order(K)), algorithm, repetitions=repetitions, **how)
+
+
+def test_plays_every_duel_and_repeats_itself_in_any_batches(name):
+    whole = play(create(name), repetitions=3)
+    assert (whole.plays.sum((1, 2)) == HORIZON).all()
+    again = [play(create(name), repetitions=n, first_repetition=r) for r, n in [(0, 1), (1, 2)]]
+    assert (np.concatenate([part.plays for part in again]) == whole.plays).all()
+    average = np.concatenate([part.regret["average"] for part in again])
+    assert (average == whole.regret["average"]).all()
+
+
+def test_compiled_code_does_what_its_python_says(name):
+    interpreted = play(Interpreted(create(name)))
+    assert (interpreted.plays == play(create(name)).plays).all()
+
+
+def test_two_arms(name):
+    assert (play(create(name), K=2).plays.sum((1, 2)) == HORIZON).all()
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5])
+def test_any_horizon_is_played_to_its_end_or_refused(name, horizon):
+    result = play_or_refusal(create(name), horizon=horizon)
+    if isinstance(result, str):
+        assert "horizon" in result
+    else:
+        assert (result.plays.sum((1, 2)) == horizon).all()
+
+
+def test_one_arm_is_played_or_refused(name):
+    result = play_or_refusal(create(name), K=1)
+    if isinstance(result, str):
+        assert "2 arms" in result
+    else:
+        assert (result.plays == HORIZON).all()
+
+
+def play_or_refusal(algorithm, **how):
+    try:
+        return play(algorithm, **how)
+    except ValueError as error:
+        return str(error)
