@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from envs.rendering import load_mujoco
+from envs.rendering import load_mujoco, need_frames
 
 load_mujoco()
 
@@ -96,6 +96,7 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def render(self) -> np.ndarray:
         """A frame, uint8 [256, 256, 3], from the task's first camera."""
+        need_frames()
         return self._physics.render(256, 256, camera_id=0 if self._physics.model.ncam else -1)
 
     def close(self) -> None:

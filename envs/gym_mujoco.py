@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.rendering import load_mujoco
+from envs.rendering import load_mujoco, need_frames
 
 load_mujoco()
 
@@ -69,6 +69,7 @@ class GymMujocoEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def render(self) -> np.ndarray:
         """A frame, uint8 [256, 256, 3]."""
+        need_frames()
         return self._env.render()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from envs.rendering import load_mujoco
+from envs.rendering import load_mujoco, need_frames
 
 load_mujoco()
 
@@ -96,6 +96,7 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def render(self) -> np.ndarray:
         """A frame, uint8 [256, 256, 3], from the camera `corner2`."""
+        need_frames()
         # The camera hangs upside down.
         return self._env.render()[::-1, ::-1].copy()
 

@@ -2,15 +2,17 @@
 
 MuJoCo and dm_control read `MUJOCO_GL` once, when first imported, and fail to import when it names a
 platform that does not start. So the simulators are imported through `load_mujoco`, which settles
-on the first platform that does. A `MUJOCO_GL` set by the user is left as it is.
+on the first platform that does, unless the user has set `MUJOCO_GL`.
 """
 
 import os
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 
 PLATFORMS = ("egl", "osmesa")
+DISABLED = "disabled"
 
 _PROBE = """
 import mujoco
@@ -27,26 +29,45 @@ renderer.close()
 
 
 def load_mujoco() -> None:
-    """Import mujoco with the first platform of EGL, OSMesa, none that starts here (Linux)."""
-    if "mujoco" in sys.modules or "MUJOCO_GL" in os.environ or sys.platform != "linux":
+    """Import MuJoCo with the first platform of EGL, OSMesa, none that starts here (Linux).
+
+    Raises RuntimeError when `MUJOCO_GL` was set to a platform that does not start.
+    """
+    if "mujoco" in sys.modules or sys.platform != "linux":
         return
-    for platform in (*PLATFORMS, "disabled"):
+    wanted = os.environ.get("MUJOCO_GL")
+    for platform in (wanted,) if wanted else (*PLATFORMS, DISABLED):
         os.environ["MUJOCO_GL"] = platform
-        os.environ.pop("PYOPENGL_PLATFORM", None)
         # A platform fails in its own way: a missing library, no device, a bad driver.
         try:
-            import mujoco  # noqa: F401
-        except Exception:
+            import_module("mujoco")
+            import_module("dm_control._render")
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             _forget_opengl()
             continue
         return
+    del os.environ["MUJOCO_GL"]
+    raise RuntimeError(
+        f"MUJOCO_GL={wanted} does not start here ({reason}); unset it to let a platform be chosen, "
+        f"or set it to {DISABLED} to go without frames"
+    )
 
 
 def _forget_opengl() -> None:
     """Unload what a failed platform left behind, so that the next one is read afresh."""
-    for module in [m for m in sys.modules if m == "OpenGL" or m.startswith(("OpenGL.", "mujoco."))]:
-        if "mujoco._" not in module:
+    os.environ.pop("PYOPENGL_PLATFORM", None)
+    for module in list(sys.modules):
+        if module.split(".")[0] in ("OpenGL", "mujoco", "dm_control") and "mujoco._" not in module:
             del sys.modules[module]
+
+
+def need_frames() -> None:
+    """Raise RuntimeError when no platform draws frames in this process."""
+    if os.environ.get("MUJOCO_GL") == DISABLED:
+        raise RuntimeError(
+            "no frames: no OpenGL platform starts here; envs.render_backend() says why each fails"
+        )
 
 
 @cache
@@ -56,11 +77,8 @@ def render_backend() -> tuple[str | None, str]:
     Each platform is tried in a process of its own (about a second), so that a driver that crashes
     takes nothing with it. Returns (None, why each failed) when none works.
     """
-    chosen = os.environ.get("MUJOCO_GL")
-    known = chosen in PLATFORMS and "mujoco" not in sys.modules
-    candidates = (chosen,) if chosen and known else (*PLATFORMS, "glfw")
     failures = []
-    for platform in candidates:
+    for platform in (*PLATFORMS, "glfw"):
         environment = {**os.environ, "MUJOCO_GL": platform}
         environment.pop("PYOPENGL_PLATFORM", None)
         command = [sys.executable, "-c", _PROBE]

@@ -39,10 +39,7 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
         self.action_space = self._standard_actions()
         self._steps = 0
         self._over = True
-        # Registered after MuJoCo's own exit hook, so run before it: a context that is freed once
-        # OpenGL has been shut down prints a traceback.
         self._close = weakref.finalize(self, self.env.close)
-        atexit.register(self._close)
 
     def _flat_space(self) -> Box:
         try:
@@ -129,8 +126,13 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
             )
 
     def render(self) -> Any:
-        """A frame, uint8 [H, W, 3]."""
-        return self.env.render()
+        """A frame, uint8 [H, W, 3]; raises RuntimeError where no OpenGL platform starts."""
+        frame = self.env.render()
+        # The first frame registers MuJoCo's exit hook. Ours, registered after it, runs before it:
+        # a context that is freed once OpenGL has been shut down prints a traceback.
+        atexit.unregister(self._close)
+        atexit.register(self._close)
+        return frame
 
     def close(self) -> None:
         self._close()

@@ -1,0 +1,362 @@
+"""The contract: environments that lie are found out, those that are shipped are not accused."""
+
+import random
+import re
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+import envs
+from envs.contract import violations
+from envs.registry import ENVS, EnvSpec
+from envs.standard import StandardEnv
+
+FAST = [
+    "ant-v5",
+    "button-press-v3",
+    "cartpole-swingup",
+    "finger-turn-hard",
+    "gridworld",
+    "hopper-v5",
+    "mountaincar-continuous",
+    "peg-insert-side-v3",
+    "pendulum",
+    "pointmass",
+    "walker-walk",
+]
+OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in envs.names() if n not in FAST]
+
+
+@pytest.mark.parametrize("name", FAST + OTHERS)
+@pytest.mark.filterwarnings("ignore:.in1d. is deprecated")
+def test_shipped_environments_keep_the_contract(name):
+    assert violations(lambda: envs.make(name), envs.spec(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("cartpole-swingup", {"action_repeat": 3}),
+        ("reach-v3", {"goal_visible": False}),
+        ("hopper-v5", {"terminate_when_unhealthy": False}),
+        ("gridworld", {"size": 2, "slip": 1.0}),
+        ("gridworld", {"slip": 0.0}),
+    ],
+)
+def test_parameters_keep_the_contract(name, parameters):
+    spec = envs.spec(name, **parameters)
+    assert violations(lambda: envs.make(name, **parameters), spec) == []
+
+
+class Honest(gymnasium.Env):
+    """A walk on a line with a little noise; every liar below changes one thing."""
+
+    low, high, horizon = -10.0, 10.0, 40
+
+    def __init__(self):
+        self.observation_space = Box(self.low, self.high, (1,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x, self.t = self.np_random.uniform(-0.1, 0.1), 0
+        return self.observe(), {}
+
+    def noise(self):
+        return self.np_random.normal() * 0.01
+
+    def observe(self):
+        return np.array([self.x], np.float32)
+
+    def reward(self):
+        return 1.0 / (1.0 + self.x**2)
+
+    def step(self, action):
+        self.t += 1
+        self.x += 0.1 * float(action[0]) + self.noise()
+        info = {"success": float(abs(self.x) < 0.1)}
+        return self.observe(), self.reward(), False, self.t >= self.horizon, info
+
+
+class GlobalNumpy(Honest):
+    def noise(self):
+        return np.random.normal() * 0.01  # noqa: NPY002
+
+
+class GlobalPython(Honest):
+    def noise(self):
+        return random.gauss(0, 0.01)
+
+
+class SeedsGlobal(Honest):
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            np.random.seed(seed)  # noqa: NPY002
+        return super().reset(seed=seed)
+
+
+class Entropy(Honest):
+    def noise(self):
+        return np.random.default_rng().normal() * 0.01
+
+
+class Unseeded(Honest):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=7)
+
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def noise(self):
+        return self.rng.normal() * 0.01
+
+
+class SeedIgnoredAtReset(Honest):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=None if seed is None else 7)
+
+
+class Outside(Honest):
+    high = 0.02
+
+
+class WrongDtype(Honest):
+    def observe(self):
+        return np.array([self.x])
+
+
+class WrongShape(Honest):
+    def observe(self):
+        return np.array([[self.x]], np.float32)
+
+
+class ListObservation(Honest):
+    def observe(self):
+        return [self.x]
+
+
+class NaNObservation(Honest):
+    def observe(self):
+        return np.array([np.nan if getattr(self, "t", 0) == 17 else self.x], np.float32)
+
+
+class Keeps(Honest):
+    wear = 0.0
+
+    def noise(self):
+        self.wear += 1e-3
+        return super().noise() + self.wear
+
+
+class NaNReward(Honest):
+    def reward(self):
+        return float("nan") if self.t == 23 else super().reward()
+
+
+class TooMuch(Honest):
+    def reward(self):
+        return 1.5 if self.t == 30 else super().reward()
+
+
+class ArrayReward(Honest):
+    def reward(self):
+        return np.array([super().reward()])
+
+
+class Short(Honest):
+    horizon = 25
+
+
+class Long(Honest):
+    horizon = 50
+
+
+class Falls(Honest):
+    def step(self, action):
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, self.t == 12, truncated, info
+
+
+class Raises(Honest):
+    def noise(self):
+        return 1 / (13 - self.t)
+
+
+class Aliased(Honest):
+    def observe(self):
+        self.buffer = getattr(self, "buffer", np.zeros(1, np.float32))
+        self.buffer[0] = self.x
+        return self.buffer
+
+
+class WritesAction(Honest):
+    def step(self, action):
+        action *= 0.5
+        return super().step(action)
+
+
+class NoSuccess(Honest):
+    def step(self, action):
+        return *super().step(action)[:4], {}
+
+
+class HalfSuccess(Honest):
+    def step(self, action):
+        return *super().step(action)[:4], {"success": 0.5}
+
+
+class FlagNumber(Honest):
+    def step(self, action):
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, None, truncated, info
+
+
+class OldReset(Honest):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class OldStep(Honest):
+    def step(self, action):
+        obs, reward, *_, info = super().step(action)
+        return obs, reward, False, info
+
+
+class ForgetsRandom(Honest):
+    def get_state(self):
+        return {"x": self.x, "t": self.t}
+
+    def set_state(self, state):
+        self.x, self.t = state["x"], state["t"]
+
+
+LIARS = [
+    (GlobalNumpy, "global random stream"),
+    (GlobalPython, "global random stream"),
+    (SeedsGlobal, "global random stream"),
+    (Entropy, "seed 0 gave two different episodes"),
+    (Unseeded, "state is kept across reset, or reset does not use the seed"),
+    (SeedIgnoredAtReset, "seeds 0 and 1 gave the same random episodes"),
+    (Outside, r"outside its space: entry 0 is .*; expected -10 to 0.02"),
+    (WrongDtype, "has dtype float64; expected float32"),
+    (WrongShape, r"has shape \(1, 1\); expected \(1,\)"),
+    (ListObservation, "is a list; expected a numpy array"),
+    (NaNObservation, r"step 17 is .*nan.*; expected finite numbers"),
+    (Keeps, "state is kept across reset"),
+    (NaNReward, "reward of step 23 is nan"),
+    (TooMuch, "reward of step 30 is 1.5; expected 0 to 1"),
+    (ArrayReward, "expected one number"),
+    (Short, "truncated at step 25; expected the horizon 40"),
+    (Falls, "terminated at step 12; expected truncation at step 40"),
+    (Raises, r"step 13 with action array\(.* raised ZeroDivisionError: .*; expected no exception"),
+    (Aliased, "an observation handed out was changed by"),
+    (WritesAction, "wrote into the action"),
+    (NoSuccess, "has no 'success', its success key"),
+    (HalfSuccess, "is 0.5; expected 0 or 1"),
+    (FlagNumber, "terminated is None; expected True or False"),
+    (OldReset, r"reset returned .*; expected \(observation, info\)"),
+    (OldStep, r"step returned .*; expected \(observation, reward, terminated, truncated, info\)"),
+    (ForgetsRandom, "continues differently"),
+]
+
+
+def spec_of(env_class):
+    return EnvSpec("liar", 40, (0.0, 1.0), "success", "", env_class)
+
+
+def found_by(env_class, through_make):
+    spec = spec_of(env_class)
+    return violations((lambda: StandardEnv(spec, {})) if through_make else env_class, spec)
+
+
+@pytest.mark.parametrize("through_make", [True, False])
+def test_an_honest_environment_is_not_accused(through_make):
+    assert found_by(Honest, through_make) == []
+
+
+@pytest.mark.parametrize("through_make", [True, False], ids=["made", "raw"])
+@pytest.mark.parametrize(("liar", "expected"), LIARS, ids=[x.__name__ for x, _ in LIARS])
+def test_liars_are_caught(liar, expected, through_make):
+    found = found_by(liar, through_make)
+    assert any(re.search(expected, f) for f in found), found
+
+
+def test_an_episode_that_does_not_end_is_caught():
+    assert any("not truncated at the horizon" in f for f in found_by(Long, through_make=False))
+    # Through `envs.make` the horizon is enforced, so there is nothing to complain about.
+    assert found_by(Long, through_make=True) == []
+
+
+def test_an_environment_that_cannot_be_made_is_a_finding():
+    def broken():
+        raise OSError("no asset")
+
+    assert violations(broken, spec_of(broken)) == [
+        "making it raised OSError: no asset; expected no exception"
+    ]
+
+
+def test_the_check_leaves_global_streams_alone():
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    found_by(GlobalNumpy, through_make=True)
+    after = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    assert after == (random.random(), np.random.random())  # noqa: NPY002
+
+
+class Unbounded(Honest):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Box(-np.inf, np.inf, (1,), np.float32)
+
+
+class Letters(Honest):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Sequence(Box(0.0, 1.0))
+
+
+def test_spaces_that_no_method_can_use_are_refused():
+    with pytest.raises(ValueError, match="expected a Box of one axis with finite bounds"):
+        StandardEnv(spec_of(Unbounded), {})
+    with pytest.raises(ValueError, match="expected numbers"):
+        StandardEnv(spec_of(Letters), {})
+
+
+class Structured(Honest):
+    """A dictionary of float64 observations and actions in [0, 4]."""
+
+    def __init__(self):
+        box = Box(-10.0, 10.0, (), np.float64)
+        self.observation_space = gymnasium.spaces.Dict({"b": box, "a": Discrete(3)})
+        self.action_space = Box(0.0, 4.0, (1,), np.float64)
+
+    def observe(self):
+        return {"b": np.array(self.x), "a": 2}
+
+    def step(self, action):
+        assert 0 <= action[0] <= 4
+        return super().step((action - 2) / 2)
+
+
+def test_other_spaces_are_brought_into_the_standard_form():
+    env = StandardEnv(spec_of(Structured), {})
+    assert env.observation_space == Box(
+        np.array([0, 0, 0, -10], np.float32), np.array([1, 1, 1, 10], np.float32)
+    )
+    assert env.action_space == Box(-1.0, 1.0, (1,), np.float32)
+    obs, _ = env.reset(seed=0)
+    assert obs.dtype == np.float32
+    assert obs[2] == 1
+    plain = Honest()
+    plain.reset(seed=0)
+    for action in (-1.0, 0.25, 1.0):
+        mine = env.step(np.array([action], np.float32))
+        theirs = plain.step(np.array([action], np.float32))
+        assert mine[0][3] == pytest.approx(theirs[0][0], abs=1e-6)
+    assert ENVS.keys() == set(envs.names())
