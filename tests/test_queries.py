@@ -104,6 +104,8 @@ def test_disagreement_and_entropy_take_the_largest_with_lowest_index_on_ties() -
     assert ask("disagreement", first, first, 3, p) == [4, 1, 2]
     assert ask("entropy", first, first, 3, p) == [0, 3, 1]
     assert ask("entropy", first, first, 5, p)[-1] == 4  # certain members: no NaN
+    many, even = random_segments(500, 0), np.full((2, 500), 0.5)
+    assert ask("entropy", many, many, 40, even) == list(range(40))
 
 
 @settings(max_examples=30, deadline=None)

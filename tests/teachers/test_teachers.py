@@ -86,11 +86,9 @@ def test_the_adaptive_threshold_has_the_golden_values() -> None:
 
 def test_the_threshold_follows_the_last_ten_episodes() -> None:
     first, second = padded(EARLY), padded(LATE)
-    teacher = told(skip(0.1), *[250.0] * 10)
-    assert np.isnan(teacher.label(first, second, rng()))
-    for _ in range(6):
-        teacher.observe_episode(150.0)  # average 190: delta = 0.95
-    assert teacher.label(first, second, rng()) == 0
+    assert np.isnan(told(skip(0.1), 1e6, *[100.0] * 9).label(first, second, rng()))
+    assert told(skip(0.1), 1e6, *[100.0] * 10).label(first, second, rng()) == 0
+    assert np.isnan(told(skip(0.1), 1e6, *[300.0] * 10).label(first, second, rng()))
 
 
 def test_legacy_squares_eps_from_the_second_session_and_starts_with_a_zero() -> None:
