@@ -213,9 +213,11 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    screen.show(screen.status_table(rows))
+    if any(row["status"] != "done" for row in rows):
+        screen.show(screen.status_table(rows))
+        print()
     states = Counter(row["status"] for row in rows)
-    print(f"\n{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    print(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     screen.print_failures([cell for cell in cells if cell.status() == "failed"])
 
 

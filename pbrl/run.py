@@ -90,9 +90,9 @@ class ActingEnv:
 
     def __init__(self, name: str, parameters: dict[str, Any], *, seed: int, stream: str) -> None:
         self.name, self.seed, self.stream = name, seed, stream
-        self.env = self._guarded(lambda: envs.make(name, **parameters), "make", None)
-        self.can_save = hasattr(self.env, "get_state") and hasattr(self.env, "set_state")
         self.steps = self.episodes = 0
+        self.env = self._guarded(lambda: envs.make(name, **parameters), "make", None)
+        self.can_save = self.env.restorable
         self.obs: np.ndarray = np.zeros(0, dtype=np.float32)
         self._start_episode()
 

@@ -190,7 +190,10 @@ def _validated(model: type[Any], content: dict[str, Any], where: str) -> Any:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join([where, *(str(p) for p in first["loc"] if not str(p).startswith("list["))])
+        known = {*model.model_fields, *content}
+        path = ".".join(
+            [where, *(str(p) for p in first["loc"] if isinstance(p, int) or p in known)]
+        )
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(str(first["loc"][-1]), model.model_fields)
             raise ConfigError(f"{path}: unknown key; {hint}") from None

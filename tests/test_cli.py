@@ -23,11 +23,13 @@ TINY = {
 
 def call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["pbrl", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
+    try:
         cli.main()
-        raise SystemExit(0)
+        code: object = 0
+    except SystemExit as stop:
+        code = stop.code or 0
     shown = capsys.readouterr()
-    return int(stop.value.code or 0), shown.out, shown.err
+    return int(str(code)), shown.out, shown.err
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
     places = {"{tiny}": tiny, "{broken}": tmp_path / "broken.py", "{empty}": tmp_path / "empty.py"}
     places["{nowhere}"] = tmp_path / "nowhere"
     filled = [str(places.get(a, a)) for a in arguments]
-    code, out, err = call(monkeypatch, capsys, *filled)
+    code, _, err = call(monkeypatch, capsys, *filled)
     assert code == 2
     assert message in err
     assert "Traceback" not in err

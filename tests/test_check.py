@@ -1,0 +1,155 @@
+"""`pbrl check` passes every built-in and catches plug-ins that break their contract."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pbrl import check, registry
+
+METHOD = '''
+"""A method made for a test."""
+import numpy as np
+import torch
+from pydantic import BaseModel
+import pbrl.registry as registry
+
+class Config(BaseModel):
+    steps: int = 100
+    labels: int = 10
+
+class Agent:
+    def __init__(self):
+        self.w = torch.zeros(4)
+    def act(self, obs, deterministic=False):
+        return np.tanh(np.full(2, float(self.w[0]), dtype=np.float32))
+    def state_dict(self):
+        return {"w": self.w}
+    def load_state_dict(self, state):
+        self.w = state["w"]
+
+@registry.method("NAME")
+def train(run, cfg: Config):
+    agent, rng, count = Agent(), run.rng("actions"), 0
+    run.track(agent=agent)
+    for step in run.loop(cfg.steps):
+        moved = run.step(rng.uniform(-1, 1, 2).astype(np.float32))
+        count += 1
+        agent.w = 0.9 * agent.w + torch.as_tensor(rng.normal(size=4), dtype=torch.float32)
+        LIE
+'''
+
+METHOD_LIES = {
+    "honest": ("agent.w[0] += float(moved.next_obs[0])", None),
+    "untracked": ("agent.w[0] += count", "some state is not in run.track"),
+    "ground truth": ("agent.w[0] += moved.reward", "expected labels to be all it learns from"),
+    "numpy global": ("agent.w[0] += np.random.normal()", "global randomness: numpy"),
+    "clock": ("import time; agent.w[0] += time.perf_counter()", "two runs of one seed differ"),
+    "raises": ("1 / 0", "raises ZeroDivisionError"),
+    "stops early": ("break", "ended at step 0 of"),
+}
+
+
+@pytest.mark.parametrize("lie", METHOD_LIES)
+def test_methods_that_lie_are_caught(lie: str, tmp_path: Path) -> None:
+    line, expected = METHOD_LIES[lie]
+    name = f"test-{lie.replace(' ', '-')}"
+    file = tmp_path / f"{name.replace('-', '_')}.py"
+    file.write_text(METHOD.replace("NAME", name).replace("LIE", line))
+    ((kind, found),) = check.targets(str(file))
+    assert (kind, found) == ("method", name)
+    violations = check.violations("method", name)
+    if expected is None:
+        assert violations == []
+    else:
+        assert any(expected in v for v in violations), violations
+
+
+OTHERS = {
+    "teacher": (
+        '@registry.teacher("test-liar-teacher")\nclass Liar:\n'
+        '    """Says seven."""\n'
+        "    def label(self, first, second, rng):\n        return np.full(len(first), 7.0)\n"
+        "    def probability(self, first, second):\n        return np.full(len(first), 0.5)\n"
+    ),
+    "query": (
+        '@registry.query("test-liar-query")\n'
+        "def liar(first, second, n, *, reward, labelled, rng):\n"
+        '    """Picks at random from the global generator."""\n'
+        "    return torch.as_tensor(np.random.permutation(len(first))[:n])\n"
+    ),
+    "loss": (
+        '@registry.loss("test-liar-loss", kind="pair")\n'
+        "def liar(chosen, rejected):\n"
+        '    """The mean, not one value per pair."""\n'
+        "    return (rejected - chosen).mean()\n"
+    ),
+    "env": (
+        '@registry.env("test-liar-env", horizon=10, reward_range=(0.0, 1.0))\n'
+        "class Liar(gymnasium.Env):\n"
+        '    """Draws from the global generator."""\n'
+        "    observation_space = Box(-1, 1, (1,), np.float32)\n"
+        "    action_space = Box(-1, 1, (1,), np.float32)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return np.random.uniform(-1, 1, 1).astype(np.float32), {}\n"
+        "    def step(self, action):\n"
+        "        return np.zeros(1, np.float32), 0.5, False, False, {}\n"
+    ),
+    "bandit": (
+        '@registry.bandit("test-liar-bandit")\nclass Liar:\n'
+        '    """Names an arm that does not exist."""\n'
+        "    def start(self, K, T, rng):\n        self.K = K\n"
+        "    def choose(self, rng):\n        return self.K, 0\n"
+        "    def observe(self, i, j, won):\n        pass\n"
+    ),
+    "problem": (
+        '@registry.problem("test-liar-problem")\nclass Liar:\n'
+        '    """Not a preference matrix."""\n'
+        "    matrices = np.array([[[0.5, 0.9], [0.9, 0.5]]])\n"
+        "    starts = np.zeros(1, np.int64)\n"
+    ),
+}
+HEAD = (
+    "import gymnasium, torch\nimport numpy as np\nfrom gymnasium.spaces import Box\n"
+    "import pbrl.registry as registry\n"
+)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_liars_are_caught(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / f"test_liar_{kind}.py"
+    file.write_text(HEAD + OTHERS[kind])
+    ((found, name),) = check.targets(str(file))
+    assert found == kind
+    assert check.violations(kind, name)
+
+
+def builtins() -> list[tuple[str, str]]:
+    slow = ("env", "method", "bandit", "problem")  # have parametrised tests of their own or below
+    return [(k, n) for k in registry.KINDS if k not in slow for n in registry.names(k)]
+
+
+@pytest.mark.parametrize(("kind", "name"), builtins(), ids=lambda v: v)
+def test_built_ins_keep_their_contract(kind: str, name: str) -> None:
+    assert check.violations(kind, name) == []
+
+
+@pytest.mark.parametrize("name", sorted(registry._sources("method")))
+def test_built_in_methods_keep_their_contract(name: str) -> None:
+    assert check.violations("method", name) == []
+
+
+def test_every_built_in_can_be_described_from_its_source() -> None:
+    for kind in registry.KINDS:
+        for name in registry.names(kind):
+            assert registry.describe(kind, name).summary, (kind, name)
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    from pbrl.errors import PluginError
+
+    file = tmp_path / "taken.py"
+    file.write_text(HEAD + OTHERS["teacher"].replace("test-liar-teacher", "oracle"))
+    with pytest.raises(PluginError, match="oracle"):
+        registry.load_plugin(file)
+    assert "pbrl_plugin_taken" not in sys.modules
