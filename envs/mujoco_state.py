@@ -50,7 +50,8 @@ def restore(
         # Some arrays of a model are read-only; only what a task changed differs.
         if not np.array_equal(array, wanted, equal_nan=True):
             array[...] = wanted
-    mujoco.mj_setState(model, data, np.asarray(state["integration"]), _INTEGRATION)
+    # MuJoCo wants an array it may write to; one read from a file may not be.
+    mujoco.mj_setState(model, data, np.array(state["integration"]), _INTEGRATION)
     # Contacts and constraints live in an arena that only a forward pass can lay out again; the
     # derived arrays are then put back as they were, because some lag behind the positions.
     mujoco.mj_forward(model, data)

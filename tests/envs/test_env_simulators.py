@@ -1,0 +1,172 @@
+"""Adapters against the simulators' own environments, stepped side by side."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+import envs
+
+pytestmark = pytest.mark.filterwarnings("ignore:.in1d. is deprecated")
+
+
+def actions(env, n, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (n, *env.action_space.shape)).astype(np.float32)
+
+
+def load_suite(domain, task, seed):
+    from dm_control import suite
+
+    return suite.load(domain, task, task_kwargs={"random": seed})
+
+
+def flat(observation):
+    return np.concatenate([np.ravel(v) for v in observation.values()]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("domain", "task"), [("walker", "walk"), ("manipulator", "bring_ball"), ("fish", "swim")]
+)
+def test_dm_control_is_what_the_suite_does(domain, task):
+    env = envs.make(f"{domain}-{task}".replace("_", "-"))
+    raw = load_suite(domain, task, seed=3)
+    obs, _ = env.reset(seed=3)
+    np.testing.assert_array_equal(obs, flat(raw.reset().observation))
+    for action in actions(env, 60):
+        obs, reward, *_ = env.step(action)
+        theirs = raw.step(action.astype(np.float64))
+        np.testing.assert_array_equal(obs, flat(theirs.observation))
+        assert reward == theirs.reward
+
+
+def test_quadruped_actions_reach_the_whole_range_of_its_actuators():
+    env = envs.make("quadruped-walk")
+    env.reset(seed=0)
+    physics = env.env._physics
+    for sign in (-1.0, 1.0):
+        env.step(np.full(env.action_space.shape, sign, np.float32))
+        limit = physics.model.actuator_ctrlrange[:, int(sign > 0)]
+        np.testing.assert_allclose(physics.data.ctrl, limit)
+
+
+@pytest.mark.parametrize("repeat", [2, 3])
+def test_action_repeat_sums_rewards_up_to_the_time_limit(repeat):
+    env = envs.make("cartpole-balance", action_repeat=repeat)
+    raw = load_suite("cartpole", "balance", seed=1)
+    env.reset(seed=1)
+    raw.reset()
+    steps, last = 0, None
+    for action in actions(env, env.spec_info.horizon):
+        obs, reward, terminated, truncated, _ = env.step(action)
+        total = 0.0
+        for _ in range(repeat):
+            if last is None or not last.last():
+                last = raw.step(action.astype(np.float64))
+                total += last.reward
+        assert reward == pytest.approx(total, abs=1e-12)
+        np.testing.assert_array_equal(obs, flat(last.observation))
+        assert not terminated
+        steps += 1
+    assert truncated
+    assert last.last()
+    assert steps == -(-1000 // repeat)
+
+
+def meta_world(task, seed):
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+    raw = ALL_V3_ENVIRONMENTS[task]()
+    raw._freeze_rand_vec, raw._set_task_called, raw.seeded_rand_vec = False, True, True
+    raw._partially_observable = False
+    del raw.sawyer_observation_space
+    raw.seed(seed)
+    return raw
+
+
+@pytest.mark.parametrize("task", ["button-press-v3", "drawer-open-v3"])
+def test_meta_world_is_what_meta_world_does(task):
+    env, raw = envs.make(task), meta_world(task, seed=7)
+    obs, _ = env.reset(seed=7)
+    theirs, _ = raw.reset()
+    space = raw.sawyer_observation_space
+    np.testing.assert_array_equal(obs, np.clip(theirs, space.low, space.high).astype(np.float32))
+    for action in actions(env, 40):
+        obs, reward, _, _, info = env.step(action)
+        theirs = raw.step(action)
+        np.testing.assert_array_equal(obs, theirs[0].astype(np.float32))
+        assert (reward, info["success"]) == (float(theirs[1]), theirs[4]["success"])
+
+
+def test_meta_world_goals_follow_the_seed_and_change_at_each_reset():
+    env = envs.make("reach-v3")
+    goals = [env.reset(seed=4)[0][-3:], env.reset()[0][-3:], env.reset(seed=4)[0][-3:]]
+    np.testing.assert_array_equal(goals[0], goals[2])
+    assert not np.allclose(goals[0], goals[1])
+    hidden = envs.make("reach-v3", goal_visible=False)
+    obs, _ = hidden.reset(seed=4)
+    assert obs[-3:].tolist() == [0.0, 0.0, 0.0]
+    np.testing.assert_array_equal(obs[:-3], env.reset(seed=4)[0][:-3])
+    assert hidden.step(np.ones(4, np.float32))[0][-3:].tolist() == [0.0, 0.0, 0.0]
+
+
+def solve(name):
+    """Success of Meta-World's own scripted policy in the best of three episodes."""
+    from metaworld.policies import ENV_POLICY_MAP
+
+    env, policy = envs.make(name), ENV_POLICY_MAP[name]()
+    solved = 0.0
+    for seed in range(3):
+        obs, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            action = np.clip(policy.get_action(obs.astype(np.float64)), -1, 1)
+            obs, reward, terminated, truncated, info = env.step(action.astype(np.float32))
+            assert 0.0 <= reward <= 10.0
+            assert obs in env.observation_space
+            solved = max(solved, info["success"])
+            over = terminated or truncated or solved == 1.0
+        if solved == 1.0:
+            break
+    return solved
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "door-close-v3",
+        "window-open-v3",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in envs.names()
+            if n.endswith("-v3") and n not in ("door-close-v3", "window-open-v3")
+        ),
+    ],
+)
+def test_meta_world_tasks_are_solved_by_their_scripted_policies(name):
+    assert solve(name) == 1.0
+
+
+@pytest.mark.parametrize("name", ["hopper-v5", "walker2d-v5", "ant-v5"])
+def test_gymnasium_mujoco_is_what_gymnasium_does(name):
+    env, raw = envs.make(name), gymnasium.make(name[0].upper() + name[1:])
+    obs, _ = env.reset(seed=2)
+    np.testing.assert_array_equal(obs, raw.reset(seed=2)[0].astype(np.float32))
+    low, high = raw.action_space.low, raw.action_space.high
+    for action in actions(env, 50):
+        mine = env.step(action)
+        theirs = raw.step(((high + low) / 2 + (high - low) / 2 * action).astype(np.float32))
+        np.testing.assert_array_equal(mine[0], theirs[0].astype(np.float32))
+        assert (mine[1], mine[2]) == (theirs[1], theirs[2])
+        if mine[2]:
+            break
+
+
+def test_falling_ends_the_episode_unless_it_is_told_not_to():
+    env = envs.make("hopper-v5")
+    env.reset(seed=0)
+    length = next(i for i, a in enumerate(actions(env, 1000), 1) if env.step(a)[2])
+    assert length < 200
+    env = envs.make("hopper-v5", terminate_when_unhealthy=False)
+    env.reset(seed=0)
+    ends = [env.step(a)[2:4] for a in actions(env, 1000)]
+    assert ends == [(False, False)] * 999 + [(False, True)]
