@@ -39,7 +39,13 @@ def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
         names = ", ".join(str(e["name"]) for e in entries)
         head, indent = f"{plural:<11}", " " * 11
         print(
-            textwrap.fill(names, min(100, width()), initial_indent=head, subsequent_indent=indent)
+            textwrap.fill(
+                names,
+                min(100, width()),
+                break_on_hyphens=False,
+                initial_indent=head,
+                subsequent_indent=indent,
+            )
         )
     print("\nMore about one kind: pbrl list methods")
 
@@ -53,7 +59,11 @@ def print_entries(entries: list[dict[str, Any]]) -> None:
         parameters = ", ".join(f"{k}={v!r}" for k, v in entry.get("parameters", {}).items())
         for text in (entry["summary"], extra, parameters.replace("'<required>'", "...")):
             if text:
-                print(textwrap.indent(textwrap.fill(text, min(100, width()) - 4), "    "))
+                print(
+                    textwrap.indent(
+                        textwrap.fill(text, min(100, width()) - 4, break_on_hyphens=False), "    "
+                    )
+                )
 
 
 def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
