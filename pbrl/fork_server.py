@@ -19,7 +19,7 @@ from typing import Any
 from pbrl import worker
 from pbrl.store import Cell
 from pbrl.store.atomic import explained
-from pbrl.store.provenance import source_digest
+from pbrl.store.provenance import environment
 
 
 def preload(names: Sequence[Sequence[str]]) -> None:
@@ -33,7 +33,7 @@ def preload(names: Sequence[Sequence[str]]) -> None:
     from pbrl import registry, run  # noqa: F401
 
     torch.set_num_threads(1)
-    source_digest()
+    environment()  # cached from here on
     for kind, name in names:
         try:
             registry.resolve(kind, name)

@@ -190,7 +190,9 @@ class _Schedule:
 
     def _ended(self, cell: Cell, code: int) -> None:
         status = cell.status()
-        if status == "done":
+        if code == worker.ALREADY:
+            self._skip(cell)
+        elif status == "done":
             self.summary.done.append(cell)
             self.event("done", cell, "; ".join((cell.manifest() or {}).get("notices", [])))
         elif code == worker.LOCKED:
@@ -224,7 +226,9 @@ class _Schedule:
     def _died(self, cell: Cell, code: int) -> None:
         """The process ended without saying why: the watchdog, or a bug."""
         hang = worker.hang_report(cell.path / "log.txt")
-        if hang is not None:
+        if code == worker.UNWRITABLE:
+            self._record(cell, "resource", _tail(cell).rpartition("\n")[2], "")
+        elif hang is not None:
             seconds = worker.hang_timeout(cell)
             message = f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
             self._record(cell, "environment", message, hang)

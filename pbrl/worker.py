@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "_RJEM_MALLOC_CONF": "background_thread:false",  # polars' allocator: no thread to lose by fork
 }
-DONE, FAILED, LOCKED, STOPPED = 0, 1, 75, 76  # exit codes
+DONE, FAILED, UNWRITABLE, LOCKED, STOPPED, ALREADY = 0, 1, 74, 75, 76, 77  # exit codes
 _USED_UP = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 GRACE = 4.0  # seconds a stopped cell has to write its checkpoint
 
@@ -39,14 +39,18 @@ GRACE = 4.0  # seconds a stopped cell has to write its checkpoint
 def compute(cell: Cell, *, plugins: Sequence[str], expired_token: str | None = None) -> int:
     """Compute a cell, or the rest of it, in this process; returns an exit code.
 
-    DONE, FAILED (failure.json says why), LOCKED (another process has it) or STOPPED by a signal.
+    DONE, FAILED (failure.json says why), LOCKED (another process has it), STOPPED by a signal,
+    ALREADY done by another process, or UNWRITABLE when even the failure cannot be written down.
     """
     try:
         with cell.lock(expired_token=expired_token):
-            return DONE if cell.status() == "done" else _compute(cell, plugins)
+            return ALREADY if cell.status() == "done" else _compute(cell, plugins)
     except (Locked, LeaseLost) as error:
         print(error, file=sys.stderr)
         return LOCKED
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return UNWRITABLE
 
 
 def _compute(cell: Cell, plugins: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import platform
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -44,15 +45,18 @@ def _version(package: str) -> str:
     return metadata.version(package.replace("_", "-"))
 
 
+@functools.cache
+def _platform() -> str:
+    return platform.platform()
+
+
 def environment() -> dict[str, Any]:
     """What bit-equality depends on: versions of what is imported, source, commit, threads."""
-    import platform
-
     threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1
     return {
         "pbrl": pbrl.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": _platform(),
         "packages": {
             name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
         },
