@@ -22,16 +22,20 @@ def utility(
 ) -> Problem | RandomProblem:
     """Utilities in [0, 1] compared through a link: linear, logit or probit.
 
-    P(i beats j) with d = u_i - u_j and s = scale: linear (1+d)/2 (no scale), logit 1/(1+e^(-d/s)),
-    probit Phi(d/(s sqrt 2)). Families, after Ailon, Karnin & Joachims 2014 with values from memory:
+    P(i beats j) with d = (u_i - u_j)/scale: linear (1 + d)/2, logit 1/(1 + e^-d), probit
+    Phi(d/sqrt 2); scale > 0, and at least 1 for the linear link. Families, after Ailon, Karnin & Joachims 2014 values unverified:
     arith from 0.8 down to 0.2 in equal steps, geom by equal factors, 1good 0.8 and the rest 0.2;
     uniform draws u from [0, 1], anew in each repetition unless `instance` gives a seed.
     """
     check_arms(K)
     if scale <= 0:
         raise ValueError(f"utility: scale = {scale}; expected a positive number")
+    if link == "linear" and scale < 1:
+        raise ValueError(f"utility: scale = {scale}; the linear link needs scale >= 1")
     if family == "uniform":
         return drawn(lambda rng: stationary(linked(rng.random(K), link, scale)), instance)
+    if instance is not None:
+        raise ValueError(f"utility: instance = {instance}, but family {family!r} is not random")
     return stationary(linked(utilities(K, family), link, scale))
 
 
@@ -69,15 +73,15 @@ def linked(u: np.ndarray, link: str, scale: float = 1.0) -> np.ndarray:
     """The preference matrix [K, K] of utilities u [K] under a link.
 
     probit adds independent noise N(0, scale^2) to each utility (Thurstone), logit Gumbel noise
-    (Bradley-Terry-Luce); linear needs utilities within 1 of each other.
+    (Bradley-Terry-Luce); linear needs utilities within `scale` of each other.
 
     Raises ValueError for an unknown link.
     """
-    d = np.subtract.outer(u, u)
+    d = np.subtract.outer(u, u) / scale
     if link == "linear":
         return complete((1 + d) / 2)
     if link == "logit":
-        return complete(expit(d / scale))
+        return complete(expit(d))
     if link == "probit":
-        return complete(ndtr(d / (scale * np.sqrt(2))))
+        return complete(ndtr(d / np.sqrt(2)))
     raise ValueError(f"unknown link {link!r}; expected linear, logit or probit")

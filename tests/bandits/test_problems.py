@@ -121,6 +121,8 @@ def test_any_number_of_arms(name: str, K: int) -> None:
         ("swirl", {"K": 5}, "expected an even K"),
         ("cyclic-blocks", {"blocks": 0}, "blocks = 0; expected at least 1"),
         ("utility", {"scale": 0.0}, "expected a positive number"),
+        ("utility", {"scale": 0.5}, "linear link needs scale >= 1"),
+        ("utility", {"instance": 1}, "family 'arith' is not random"),
         ("utility", {"family": "2good"}, "unknown family of utilities '2good'"),
         ("utility", {"link": "cauchit"}, "unknown link 'cauchit'"),
         ("plackett-luce", {"B": 0.0}, "expected a positive number"),
