@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from .links import expm1_minus
 from .logprobs import LogProbs
 from .registry import loss, require
-from .regularizers import kl_k3
 
 
 @loss(
@@ -148,7 +147,7 @@ def drpo_doubly(
     weight = item.ratio.detach().clamp(-bound, bound).exp()
     correction = weight * (label - win_probability) * item.policy
     direct = (sampled.win_probability - 0.5) * sampled.log_prob
-    return beta * kl_k3(sampled.log_ratio) - correction - direct
+    return beta * expm1_minus(-sampled.log_ratio) - correction - direct
 
 
 def bnpo_parameters(mean_reward: Tensor) -> tuple[Tensor, Tensor]:

@@ -183,7 +183,9 @@ def bfpo(
     require(b1 > 1, "b1", b1, "b1 > 1")
     require(beta > 0, "beta", beta, "beta > 0")
     b3 = 1 / (b1 - 1)
-    target = (b1 * b3 * chosen_safe.float() - b3 * rejected_safe.float() - alpha) / beta
+    target = (
+        b1 * b3 * chosen_safe.to(chosen.dtype) - b3 * rejected_safe.to(chosen.dtype) - alpha
+    ) / beta
     return pair_loss(partial(square, target=target), chosen, rejected)
 
 

@@ -60,8 +60,9 @@ def discopop(u: Tensor, tau: float = 0.05) -> Tensor:
 def exo(u: Tensor, eps: float = 1e-3) -> Tensor:
     """KL((σ(u), σ(-u)) || (1-eps, eps)), the reverse of smoothed logistic. EXO, 2402.00856."""
     require(0 < eps < 0.5, "eps", eps, "0 < eps < 0.5 (eps = 0 makes the divergence infinite)")
-    ahead, behind = F.logsigmoid(u), F.logsigmoid(-u)
-    return ahead.exp() * (ahead - math.log1p(-eps)) + behind.exp() * (behind - math.log(eps))
+    goal = math.log1p(-eps) - math.log(eps)
+    # The four terms of the divergence, put together with log σ(-u) = log σ(u) - u.
+    return torch.addcmul(F.logsigmoid(u) - math.log1p(-eps), torch.sigmoid(-u), goal - u)
 
 
 def flipped(u: Tensor, wrong: float, wrong_other: float) -> Tensor:
@@ -71,10 +72,10 @@ def flipped(u: Tensor, wrong: float, wrong_other: float) -> Tensor:
     """
     for argument, value in (("wrong", wrong), ("wrong_other", wrong_other)):
         require(0 <= value < 0.5, argument, value, "a flip rate in [0, 0.5)")
-    right = math.log1p(-wrong) + F.logsigmoid(u)
     if wrong_other == 0:
-        return -right
-    return -torch.logaddexp(right, math.log(wrong_other) + F.logsigmoid(-u))
+        return -F.logsigmoid(u) - math.log1p(-wrong)
+    # = wrong_other + (1 - wrong - wrong_other) σ(u), which never comes near 0.
+    return -torch.log(wrong_other + (1 - wrong - wrong_other) * torch.sigmoid(u))
 
 
 def exp_linear(x: Tensor, limit: float = 50.0) -> Tensor:

@@ -68,7 +68,7 @@ def nca(
     require(alpha > 0, "alpha", alpha, "alpha > 0")
     scores, present = _check_list(scores, present, rewards)
     target = _masked(rewards / alpha, present).softmax(-1)
-    noise = present / present.sum(-1, keepdim=True)
+    noise = present.to(scores.dtype) / present.sum(-1, keepdim=True)
     return (target * logistic(scores) + noise * logistic(-scores)).sum(-1)
 
 
@@ -116,7 +116,7 @@ def lambda_rank(scores: Tensor, rewards: Tensor, present: Tensor | None = None) 
     """
     scores, present = _check_list(scores, present, rewards)
     ranked = _masked(scores.detach(), present).argsort(-1, descending=True).argsort(-1)
-    discount = 1 / torch.log2(2.0 + ranked)
+    discount = 1 / torch.log2(2 + ranked.to(scores.dtype))
     gain = torch.exp2(rewards)
     weight = (_differences(gain) * _differences(discount)).abs()
     better = _better(rewards, present)

@@ -39,6 +39,11 @@ class LogProbs(NamedTuple):
         return self.policy / self._length()
 
     @property
+    def nll(self) -> Tensor:
+        """-log π per token: what supervised fine-tuning minimizes."""
+        return -self.mean
+
+    @property
     def mean_ratio(self) -> Tensor:
         """ρ per token."""
         return self.ratio / self._length()

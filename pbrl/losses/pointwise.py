@@ -204,4 +204,4 @@ def ulma(
     """
     r = beta * item.ratio + log_z
     other = logistic(-r) if rating is None else (rating - r).square()
-    return torch.where(demonstration, -item.mean, other)
+    return torch.where(demonstration, item.nll, other)

@@ -15,7 +15,6 @@ from .grid import Number, pair_loss
 from .links import exp_linear, hinge, logistic, square
 from .logprobs import LogProbs, log1mexp
 from .registry import loss, require
-from .regularizers import nll
 
 # --- another score in the logistic loss ----------------------------------------------------------
 
@@ -214,7 +213,7 @@ def sft(chosen: LogProbs, rejected: LogProbs) -> Tensor:
 
     TRL averages over all tokens of the batch instead, so that long items weigh more.
     """
-    return nll(chosen)
+    return chosen.nll
 
 
 @loss(
@@ -235,7 +234,7 @@ def dpo_nll(
     That iterative RPO divides by this count of tokens is from memory and unverified.
     """
     dpo = pair_loss(logistic, chosen.ratio, rejected.ratio, temperature=beta)
-    return dpo + alpha * nll(chosen)
+    return dpo + alpha * chosen.nll
 
 
 @loss(
@@ -260,7 +259,7 @@ def cpo(
     alpha (TRL: cpo_alpha) = 0: DPO with a uniform reference.
     """
     pair = pair_loss(logistic, chosen.policy, rejected.policy, label, temperature=beta)
-    return pair + alpha * nll(chosen)
+    return pair + alpha * chosen.nll
 
 
 @loss(
@@ -277,7 +276,7 @@ def slic(
 ) -> Tensor:
     """SLiC-HF: max(0, delta - log π_w + log π_l) + nll_weight · NLL(chosen); HALOs: delta is β."""
     pair = pair_loss(partial(hinge, margin=delta), chosen.policy, rejected.policy)
-    return pair + nll_weight * nll(chosen)
+    return pair + nll_weight * chosen.nll
 
 
 @loss(
@@ -297,7 +296,7 @@ def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
     1 - p̄ is kept at least 1e-7.
     """
     odds = [x.mean - log1mexp(x.mean) for x in (chosen, rejected)]
-    return nll(chosen) + beta * pair_loss(logistic, *odds)
+    return chosen.nll + beta * pair_loss(logistic, *odds)
 
 
 @loss(
@@ -328,7 +327,7 @@ def tpo_triple(
     require(link in forms, "link", repr(link), "one of: " + ", ".join(forms))
     form, temperature = forms[link]
     pair = pair_loss(form, chosen.policy, rejected.policy, temperature=temperature)
-    return pair + alpha * nll(gold)
+    return pair + alpha * gold.nll
 
 
 @loss(
@@ -353,4 +352,4 @@ def tpo_l(
     """TPO-L: `simpo` + alpha NLL of the gold item. Raises ValueError unless beta > 0."""
     require(beta > 0, "beta", beta, "beta > 0")
     pair = pair_loss(logistic, chosen.mean, rejected.mean, margin=gamma / beta, temperature=beta)
-    return pair + alpha * nll(gold)
+    return pair + alpha * gold.nll

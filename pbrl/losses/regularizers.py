@@ -18,7 +18,7 @@ from .registry import loss
 )
 def nll(item: LogProbs) -> Tensor:
     """-log π/n of one side, usually the chosen: keeps its likelihood from falling."""
-    return -item.mean
+    return item.nll
 
 
 @loss(

@@ -27,24 +27,21 @@ def rao_kupper(
 ) -> Tensor:
     """Win ℓ(d-alpha), tie ℓ(d-alpha) + ℓ(-d-alpha) - log(e^(2 alpha) - 1), d = chosen - rejected.
 
-    P(win) = σ(d - alpha), P(loss) = σ(-d - alpha), P(tie) the rest, at most tanh(alpha/2), at d =
-    0. alpha = 0: `sigmoid` without ties. TODO's code uses alpha 0.5, β 0.01. Raises ValueError for
-    negative alpha, ties with alpha = 0, and labels other than 0, 0.5, 1.
+    P(win) = σ(d - alpha), P(loss) = σ(-d - alpha), P(tie) the rest, at most tanh(alpha/2), at
+    d = 0. alpha = 0: `sigmoid` without ties. TODO's code uses alpha 0.5, β 0.01.
+    Raises ValueError for negative alpha, ties with alpha = 0, and labels other than 0, 0.5, 1.
     """
     require(alpha >= 0, "alpha", alpha, "alpha >= 0")
     d = chosen - rejected
-    if not isinstance(label, Tensor):
-        label = torch.full_like(d, label)
-    _check_outcomes(label)
-    tie = label == 0.5
+    if not isinstance(label, Tensor) and label == 1.0:
+        return logistic(d - alpha)
+    win, lose = _outcomes(label, d)
+    # A tie is neither: its likelihood is the product of both one-sided terms and a constant.
+    value = win * logistic(d - alpha) + lose * logistic(-d - alpha)
     if alpha == 0:
-        require(not bool(tie.any()), "alpha", alpha, "alpha > 0: the labels have ties")
-        log_mass = 0.0
-    else:
-        log_mass = 2 * alpha + math.log(-math.expm1(-2 * alpha))
-    against_loss, against_win = logistic(d - alpha), logistic(-d - alpha)
-    # A tie is "neither": its likelihood is the product of both one-sided terms and a constant.
-    return (label >= 0.5) * against_loss + (label <= 0.5) * against_win - tie * log_mass
+        require(not bool((win * lose).any()), "alpha", alpha, "alpha > 0: the labels have ties")
+        return value
+    return value - win * lose * (2 * alpha + math.log(-math.expm1(-2 * alpha)))
 
 
 @loss("davidson", kind="tie", paper="Davidson 1970", evidence="M", link="Davidson", margin="ν")
@@ -59,22 +56,26 @@ def davidson(
     """
     require(nu >= 0, "nu", nu, "nu >= 0")
     half = (chosen - rejected) / 2
-    if not isinstance(label, Tensor):
-        label = torch.full_like(half, label)
-    _check_outcomes(label)
-    tie = label == 0.5
+    win, lose = _outcomes(label, half)
+    ahead = (win - lose) * half
     if nu == 0:
-        require(not bool(tie.any()), "nu", nu, "nu > 0: the labels have ties")
-        return logistic((2 * label - 1) * 2 * half)
-    log_nu = math.log(nu)
-    total = torch.logaddexp(torch.logaddexp(half, -half), torch.full_like(half, log_nu))
-    return total - (2 * label - 1) * half - tie * log_nu
+        require(not bool((win * lose).any()), "nu", nu, "nu > 0: the labels have ties")
+        return logistic(2 * ahead)
+    # log(e^h + e^-h + nu) with h = |d|/2, the largest exponent taken out.
+    h = half.abs()
+    rest = torch.exp(-h)
+    return h + torch.log1p(rest * (rest + nu)) - ahead - win * lose * math.log(nu)
 
 
-def _check_outcomes(label: Tensor) -> None:
-    between = ~((label == 0) | (label == 0.5) | (label == 1))
-    if bool(between.any()):
+def _outcomes(label: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """1 where the label is a win or a tie, and 1 where it is a loss or a tie."""
+    if not isinstance(label, Tensor):
+        label = torch.full_like(like, label, requires_grad=False)
+    twice = 2 * label
+    if not bool((twice == twice.round()).all()):
+        between = label[twice != twice.round()]
         raise ValueError(
-            f"label: {int(between.sum())} of {label.numel()} are not 0, 0.5 or 1, the first "
-            f"{float(label[between][0]):g}; three outcomes have no soft labels, use a pair loss"
+            f"label: {between.numel()} of {label.numel()} are not 0, 0.5 or 1, the first "
+            f"{float(between[0]):g}; three outcomes have no soft labels, use a pair loss"
         )
+    return (label >= 0.5).to(like.dtype), (label <= 0.5).to(like.dtype)

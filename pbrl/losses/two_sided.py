@@ -22,7 +22,8 @@ from .registry import loss, require
 )
 def nca_pair(chosen: Tensor, rejected: Tensor) -> Tensor:
     """NCA of two items: ℓ(s_w) + ½ ℓ(-s_w) + ½ ℓ(-s_l); `nca` with K = 2 and a certain target."""
-    return logistic(chosen) + 0.5 * (logistic(-chosen) + logistic(-rejected))
+    # ℓ(-s) = ℓ(s) + s leaves one logarithm per score.
+    return 1.5 * logistic(chosen) + 0.5 * (chosen + logistic(-rejected))
 
 
 @loss(
@@ -133,4 +134,4 @@ def dpop(chosen: Tensor, rejected: Tensor, *, penalty: float = 50.0) -> Tensor:
     Raises ValueError for a negative penalty.
     """
     require(penalty >= 0, "penalty", penalty, "penalty >= 0")
-    return logistic(chosen - rejected - penalty * F.relu(-chosen))
+    return logistic(torch.sub(chosen - rejected, F.relu(-chosen), alpha=penalty))

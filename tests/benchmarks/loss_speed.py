@@ -1,0 +1,79 @@
+"""Forward and backward of every pair loss on a million pairs, against torch's own logistic loss.
+
+    python tests/benchmarks/loss_speed.py [--pairs N] [--repeats N]
+
+The yardstick is `torch.nn.functional.binary_cross_entropy_with_logits` on the difference of the two
+scores, with soft labels; the target is at most twice its time. Times are CPU time of one thread,
+the best of several, alternating with the yardstick in the same process.
+"""
+
+import argparse
+import inspect
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pbrl import losses
+
+TARGET = 2.0
+
+
+def seconds(function: Callable[[], Tensor], leaves: list[Tensor]) -> float:
+    """CPU seconds of one forward and backward pass."""
+    for leaf in leaves:
+        leaf.grad = None
+    start = time.process_time()
+    function().sum().backward()
+    return time.process_time() - start
+
+
+def cases(
+    pairs: int,
+) -> tuple[dict[str, Callable[[], Tensor]], Callable[[], Tensor], list[Tensor]]:
+    """Every loss of two scores by name, once without and once with labels, if it takes any."""
+    generator = torch.Generator().manual_seed(0)
+    chosen, rejected = (torch.randn(pairs, generator=generator).requires_grad_() for _ in range(2))
+    soft = torch.rand(pairs, generator=generator)
+    outcomes = (3 * soft).floor() / 2
+    found: dict[str, Callable[[], Tensor]] = {}
+    for name, function in losses.LOSSES.items():
+        kind = function.meta["kind"]  # type: ignore[attr-defined]
+        if kind not in ("pair", "tie"):
+            continue
+        found[name] = lambda f=function: f(chosen, rejected)
+        if "label" in inspect.signature(function).parameters:
+            labels = outcomes if kind == "tie" else soft
+            found[name + ", labels"] = lambda f=function, p=labels: f(chosen, rejected, p)
+    yardstick = lambda: F.binary_cross_entropy_with_logits(  # noqa: E731
+        chosen - rejected, soft, reduction="none"
+    )
+    return found, yardstick, [chosen, rejected]
+
+
+def main() -> None:
+    """Measure and print one line per loss, slowest first."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found, yardstick, leaves = cases(arguments.pairs)
+    rows = []
+    for name, function in found.items():
+        own, reference = [], []
+        for _ in range(arguments.repeats):
+            reference.append(seconds(yardstick, leaves))
+            own.append(seconds(function, leaves))
+        rows.append((min(own) / min(reference), min(own), min(reference), name))
+    rows.sort(reverse=True)
+    print(f"{'loss':<24}{'ms':>8}{'BCE ms':>8}{'ratio':>8}")
+    for ratio, own_time, reference_time, name in rows:
+        over = "  over the target" if ratio > TARGET else ""
+        print(f"{name:<24}{1e3 * own_time:8.2f}{1e3 * reference_time:8.2f}{ratio:8.2f}{over}")
+
+
+if __name__ == "__main__":
+    main()
