@@ -23,9 +23,10 @@ def utility(
     """Utilities in [0, 1] compared through a link: linear, logit or probit.
 
     P(i beats j) with d = (u_i - u_j)/scale: linear (1 + d)/2, logit 1/(1 + e^-d), probit
-    Phi(d/sqrt 2); scale > 0, and at least 1 for the linear link. Families, after Ailon, Karnin & Joachims 2014 values unverified:
-    arith from 0.8 down to 0.2 in equal steps, geom by equal factors, 1good 0.8 and the rest 0.2;
-    uniform draws u from [0, 1], anew in each repetition unless `instance` gives a seed.
+    Phi(d/sqrt 2); scale > 0, and at least 1 for the linear link. Families, after Ailon, Karnin &
+    Joachims 2014 (values unverified): arith from 0.8 down to 0.2 in equal steps, geom by equal
+    factors, 1good 0.8 and the rest 0.2; uniform draws u from [0, 1], anew in each repetition unless
+    `instance` gives a seed.
     """
     check_arms(K)
     if scale <= 0:
