@@ -7,6 +7,8 @@ a budget that cannot be spent is refused instead.
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pbrl.errors import ConfigError
+
 Kind = Literal["constant", "decay", "growth"]
 
 
@@ -18,7 +20,13 @@ def sessions(
     Sessions are at first, first + interval, ... strictly below `steps`. The size at step t of N is
     per_session times 1 (constant), (N - t) / N (decay) or N / (N - t + 1) (growth), rounded down,
     and the last one is cut to what is left (B-Pref, `train_PEBBLE.py`).
+
+    Raises ConfigError unless interval and per_session are at least 1.
     """
+    if interval < 1 or per_session < 1:
+        raise ConfigError(
+            f"label_interval = {interval}, labels_per_session = {per_session}; expected at least 1"
+        )
     found, left = [], labels
     for step in range(first, steps, interval):
         factors = {"constant": 1.0, "decay": (steps - step) / steps}

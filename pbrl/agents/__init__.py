@@ -1,0 +1,1 @@
+"""What acts and learns from rewards: agents, their replay buffer, exploration bonuses."""

@@ -1,0 +1,90 @@
+"""A replay buffer that lives on the device and can be relabeled as a whole."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+RewardFunction = Callable[[Tensor, Tensor], Tensor]
+RELABEL_BATCH = 8192
+
+
+class Batch(NamedTuple):
+    """B transitions; `terminal` is 1 where the state itself ended the episode, 0 at time limits."""
+
+    obs: Tensor
+    act: Tensor
+    next_obs: Tensor
+    reward: Tensor
+    terminal: Tensor
+
+
+class Replay:
+    """The `capacity` most recent transitions, one float32 row each: a batch is one gather.
+
+    Only true terminals are stored, so a value is bootstrapped through time limits (as B-Pref does,
+    and SB3 with `handle_timeout_termination`).
+    """
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, *, capacity: int, device: str | torch.device = "cpu"
+    ) -> None:
+        self.widths = (obs_dim, act_dim, obs_dim, 1, 1)
+        self.rows = torch.empty(capacity, sum(self.widths), device=device)
+        self._new = np.empty(sum(self.widths), dtype=np.float32)
+        self._added = 0
+
+    def __len__(self) -> int:
+        return min(self._added, len(self.rows))
+
+    def add(
+        self,
+        obs: np.ndarray,
+        act: np.ndarray,
+        next_obs: np.ndarray,
+        *,
+        reward: float | Tensor,
+        terminal: bool,
+    ) -> None:
+        """Write one transition over the oldest; a reward on the device stays there."""
+        known = 0.0 if isinstance(reward, Tensor) else reward
+        np.concatenate((obs, act, next_obs, np.array([known, terminal])), out=self._new)
+        row = self.rows[self._added % len(self.rows)]
+        row.copy_(torch.from_numpy(self._new))
+        if isinstance(reward, Tensor):
+            row[-2] = reward
+        self._added += 1
+
+    def sample(self, n: int, generator: torch.Generator) -> Batch:
+        """n transitions, uniform with replacement."""
+        device = self.rows.device
+        chosen = torch.randint(len(self), (n,), generator=generator, device=device)
+        return self.batch(self.rows[chosen])
+
+    def all(self) -> Batch:
+        """Every stored transition, as views."""
+        return self.batch(self.rows[: len(self)])
+
+    def batch(self, rows: Tensor) -> Batch:
+        obs, act, next_obs, reward, terminal = rows.split(self.widths, dim=1)
+        return Batch(obs, act, next_obs, reward.squeeze(1), terminal.squeeze(1))
+
+    @torch.no_grad()
+    def relabel(self, reward: RewardFunction) -> None:
+        """Replace the reward of every stored transition by reward(obs [B, O], act [B, A]) -> [B].
+
+        All valid rows, also after the ring has wrapped (B-Pref stops at the write position).
+        """
+        for rows in self.rows[: len(self)].split(RELABEL_BATCH):
+            batch = self.batch(rows)
+            batch.reward.copy_(reward(batch.obs, batch.act))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The stored rows only; where to write next follows from `added`."""
+        return {"rows": self.rows[: len(self)].clone(), "added": self._added}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows[: len(state["rows"])] = state["rows"]
+        self._added = state["added"]

@@ -1,0 +1,223 @@
+"""Soft actor-critic (Haarnoja et al. 2018) driven by a loop of ours, every piece of it restorable.
+
+A subclass of Stable-Baselines3's SAC with the same mathematics and the same networks, so its
+`predict`, `save` and policy tools work on it. Three things differ, for speed and for exact resume:
+the twin critics are one batched network whose weights SB3's modules only look at, the actor's
+gradient does not pass into the critics' weights, and noise and batches come from one generator of
+the agent's own, whose state is saved. One update on the same batch and noise equals SB3's up to
+rounding (tested).
+"""
+
+import math
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import numpy as np
+import stable_baselines3
+import torch
+from gymnasium import Space
+from gymnasium.spaces import Box
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from pbrl.agents.replay import Batch, Replay
+from pbrl.errors import ConfigError
+from pbrl.networks import StackedMLP
+
+TANH_EPS = 1e-6  # SB3's, inside log(1 - tanh² + eps)
+
+
+class SAC(stable_baselines3.SAC):
+    """A Gaussian policy squashed by tanh, twin critics, a learned temperature, a replay buffer.
+
+    Unlike SB3's, the temperature may have its own learning rate, and `target_update_interval`
+    counts updates (SB3 counts within one `train` call, so one update per step ignores it).
+
+    Raises ConfigError for observations that are not a flat Box and actions not a Box in [-1, 1].
+    """
+
+    log_ent_coef: Tensor
+    ent_coef_optimizer: Adam
+    target_entropy: float
+
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        capacity: int,
+        net_arch: Iterable[int] = (256, 256),
+        batch_size: int = 256,
+        learning_rate: float = 3e-4,
+        temperature: float = 0.1,
+        temperature_lr: float = 3e-4,
+        gamma: float = 0.99,
+        tau: float = 0.005,
+        target_update_interval: int = 1,
+    ) -> None:
+        self.obs_dim, self.act_dim = _flat_dims(observation_space, action_space)
+        super().__init__(
+            "MlpPolicy",
+            env=None,  # type: ignore[arg-type]
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            gamma=gamma,
+            tau=tau,
+            target_update_interval=target_update_interval,
+            policy_kwargs={"net_arch": list(net_arch), "optimizer_kwargs": {"fused": True}},
+            device=device,
+            _init_setup_model=False,
+        )
+        self.observation_space, self.action_space, self.n_envs = observation_space, action_space, 1
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.replay = Replay(self.obs_dim, self.act_dim, capacity=capacity, device=self.device)
+        self.target_entropy = -float(self.act_dim)
+        self._build_networks(seed, [self.obs_dim + self.act_dim, *net_arch, 1])
+        self.log_ent_coef = torch.full((1,), math.log(temperature), device=self.device)
+        self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=temperature_lr, fused=True)
+
+    def _build_networks(self, seed: int, sizes: list[int]) -> None:
+        self._setup_lr_schedule()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            policy = self.policy_class(
+                self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+            )
+        self.policy = policy.to(self.device)  # type: ignore[assignment]
+        self._create_aliases()
+        make = partial(StackedMLP, 2, sizes, generator=self.generator, device=self.device)
+        self.twin, self.twin_target = make(), make().requires_grad_(False)
+        _look_at(self.critic.q_networks, self.twin)
+        _look_at(self.critic_target.q_networks, self.twin_target)
+        self.reset_critic()
+
+    def reset_critic(self) -> None:
+        """New weights for both critics and their targets, a new optimizer; the actor is kept."""
+        self.twin.reset(self.generator)
+        self.twin_target.load_state_dict(self.twin.state_dict())
+        self.critic.optimizer = Adam(self.twin.parameters(), lr=self.lr_schedule(1), fused=True)
+
+    # --- acting ---------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
+        """Action [A] for one observation [O]: the mean action, or one drawn from the policy."""
+        mean, log_std = self._gaussian(torch.from_numpy(obs).to(self.device)[None])
+        if not deterministic:
+            mean += log_std.exp_() * self._noise(mean)
+        return mean.tanh_()[0].cpu().numpy()
+
+    def sample_action(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Reparameterized action [B, A] and its log-probability [B] (Haarnoja et al., app. C)."""
+        mean, log_std = self._gaussian(obs)
+        noise = self._noise(mean)
+        action = torch.tanh(mean + log_std.exp() * noise)
+        gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        return action, (gaussian - torch.log(1 - action.square() + TANH_EPS)).sum(1)
+
+    def _gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.actor.latent_pi(obs)
+        log_std = self.actor.log_std(hidden)  # type: ignore[operator]
+        return self.actor.mu(hidden), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator, device=self.device)
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def sample(self) -> Batch:
+        """A batch from the replay buffer, uniform with replacement."""
+        return self.replay.sample(self.batch_size, self.generator)
+
+    def update(self, batch: Batch) -> None:
+        """One gradient step each of temperature, critics and actor, then of the target critics."""
+        alpha = self.log_ent_coef.exp()
+        action, log_prob = self.sample_action(batch.obs)
+        # d/d(log alpha) of -(log alpha) · mean(log π + target entropy)
+        self.log_ent_coef.grad = -(log_prob.detach().mean(0, keepdim=True) + self.target_entropy)
+        self.ent_coef_optimizer.step()
+
+        self._update_critic(batch, alpha)
+        q = self.twin(torch.cat((batch.obs, action), dim=1))
+        actor_loss = (alpha * log_prob - q.amin(0).squeeze(1)).mean()
+        self.actor.optimizer.zero_grad()
+        actor_loss.backward(inputs=list(self.actor.parameters()))
+        self.actor.optimizer.step()
+
+        if self._n_updates % self.target_update_interval == 0:
+            with torch.no_grad():
+                pairs = zip(self.twin_target.parameters(), self.twin.parameters(), strict=True)
+                for target, source in pairs:
+                    target.lerp_(source, self.tau)
+        self._n_updates += 1
+
+    def _update_critic(self, batch: Batch, alpha: Tensor) -> None:
+        with torch.no_grad():
+            next_action, next_log_prob = self.sample_action(batch.next_obs)
+            next_q = self.twin_target(torch.cat((batch.next_obs, next_action), dim=1))
+            value = next_q.amin(0).squeeze(1) - alpha * next_log_prob
+            target = batch.reward + self.gamma * (1 - batch.terminal) * value
+        q = self.twin(torch.cat((batch.obs, batch.act), dim=1)).squeeze(2)
+        # SB3's ½ Σ over the critics of the mean squared error: two critics, so the mean over all.
+        critic_loss = F.mse_loss(q, target.expand_as(q))
+        self.critic.optimizer.zero_grad()
+        critic_loss.backward()
+        self.critic.optimizer.step()
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes: networks, targets, optimizers, temperature, generator, replay."""
+        own = {
+            "policy": self.policy.state_dict(),
+            "actor_optimizer": self.actor.optimizer.state_dict(),
+            "critic_optimizer": self.critic.optimizer.state_dict(),
+            "temperature_optimizer": self.ent_coef_optimizer.state_dict(),
+            "log_temperature": self.log_ent_coef,
+            "updates": self._n_updates,
+            "generator": self.generator.get_state(),
+        }
+        return {**deepcopy(own), "replay": self.replay.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.actor.optimizer.load_state_dict(state["actor_optimizer"])
+        self.critic.optimizer.load_state_dict(state["critic_optimizer"])
+        self.ent_coef_optimizer.load_state_dict(state["temperature_optimizer"])
+        self.log_ent_coef.copy_(state["log_temperature"])
+        self._n_updates = state["updates"]
+        self.generator.set_state(state["generator"])
+        self.replay.load_state_dict(state["replay"])
+
+
+def _look_at(networks: Iterable[nn.Module], stacked: StackedMLP) -> None:
+    """Make SB3's critic modules views of the stacked weights: one memory, two ways to see it."""
+    for index, network in enumerate(networks):
+        linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+        for layer, (weight, bias) in zip(linear, stacked.member(index), strict=True):
+            layer.weight.data, layer.bias.data = weight, bias
+
+
+def _flat_dims(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int]:
+    if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
+        raise ConfigError(
+            f"SAC needs flat Box observations, found {observation_space}; wrap the environment in "
+            "gymnasium.wrappers.FlattenObservation"
+        )
+    if (
+        not isinstance(action_space, Box)
+        or len(action_space.shape) != 1
+        or (action_space.low != -1).any()
+        or (action_space.high != 1).any()
+    ):
+        raise ConfigError(
+            f"SAC needs flat Box actions in [-1, 1], found {action_space}; wrap the environment in "
+            "gymnasium.wrappers.RescaleAction"
+        )
+    return observation_space.shape[0], action_space.shape[0]

@@ -1,0 +1,1 @@
+"""One published method per file: its settings and its loop, readable top to bottom."""

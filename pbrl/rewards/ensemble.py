@@ -1,0 +1,100 @@
+"""PEBBLE's reward ensemble (Lee et al. 2021; architecture and training from the B-Pref code)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from pbrl import losses
+from pbrl.networks import StackedMLP
+from pbrl.rewards.fit import Fit, fit, preference_probability, segment_scores
+from pbrl.segments import Preferences, Segments
+
+
+class RewardNet(nn.Module):
+    """Per member (s, a) -> leaky ReLU layers -> tanh, so each step's reward is in (-1, 1)."""
+
+    def __init__(self, mlp: StackedMLP) -> None:
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs [members, R, O + A] or [R, O + A] -> rewards [members, R]."""
+        return self.mlp(x).squeeze(-1).tanh()
+
+
+class RewardEnsemble:
+    """`members` reward networks trained together on the same labels, each in its own order.
+
+    They differ by initialization and order alone (no bootstrap). Training continues from the
+    previous weights and optimizer state. Published: 3 members of 3 layers of 256, Adam 3e-4,
+    minibatches of 128 pairs.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        members: int = 3,
+        hidden: int = 256,
+        layers: int = 3,
+        learning_rate: float = 3e-4,
+        batch_size: int = 128,
+        loss: str = "sigmoid",
+    ) -> None:
+        self.members, self.batch_size, self.device = members, batch_size, torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        sizes = [obs_dim + act_dim, *[hidden] * layers, 1]
+        mlp = StackedMLP(members, sizes, slope=0.01, generator=self.generator, device=device)
+        self.net = RewardNet(mlp)
+        self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
+        self.loss = losses.segment_loss(loss)
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Reward [B] of steps (obs [B, O], act [B, A]): the mean over members, in (-1, 1)."""
+        return self.net(torch.cat((obs, act), dim=1)).mean(0)
+
+    @torch.no_grad()
+    def one(self, obs: np.ndarray, act: np.ndarray) -> Tensor:
+        """Reward of one step as a scalar tensor, which stays on the device."""
+        x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
+        return self.net(x.to(self.device)[None]).mean()
+
+    def score(self, segments: Segments) -> Tensor:
+        """[members, N]: each member's return of each segment."""
+        return segment_scores(self.net, segments)
+
+    def probability(self, first: Segments, second: Segments) -> Tensor:
+        """[members, N]: each member's P(second preferred)."""
+        return preference_probability(self.net, first, second)
+
+    def fit(self, preferences: Preferences, *, epochs: int) -> Fit:
+        """Train on all labels for up to `epochs` epochs, fewer once they are fitted."""
+        return fit(
+            self.net,
+            preferences,
+            members=self.members,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            generator=self.generator,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": {name: value.clone() for name, value in self.net.state_dict().items()},
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])

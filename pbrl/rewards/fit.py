@@ -1,0 +1,105 @@
+"""Reward networks and segment labels: scores, probabilities and the training loop of PEBBLE.
+
+A reward network here is a module with a leading member axis: inputs [members, R, O + A], or
+[R, O + A] given to every member, to rewards [members, R].
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pbrl.losses.select import SegmentLoss
+from pbrl.scores import masked_sum
+from pbrl.segments import Preferences, Segments
+
+# Steps that go through a network at once. Activations of this many stay in the cache and in memory
+# the allocator reuses; a whole minibatch of segments at once takes a third longer on a CPU.
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one call of `fit` did; loss and accuracy are of the last epoch, NaN without labels."""
+
+    epochs: int
+    loss: float
+    "Mean over pairs and members, on the training labels."
+    accuracy: float
+    "Share of the labels other than ties that a member predicts, averaged over members."
+
+
+def segment_scores(net: nn.Module, segments: Segments) -> Tensor:
+    """[members, N]: sum of predicted rewards over the steps that exist; differentiable."""
+    length = segments.mask.shape[1]
+    inputs = torch.cat((segments.obs, segments.act), dim=-1)
+    parts = []
+    step = max(1, BLOCK // length)
+    for x, mask in zip(inputs.split(step), segments.mask.split(step), strict=True):
+        rewards = net(x.flatten(0, 1)).unflatten(1, mask.shape)
+        parts.append(masked_sum(rewards, mask))
+    return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def preference_probability(net: nn.Module, first: Segments, second: Segments) -> Tensor:
+    """[members, N]: each member's P(second preferred) = σ(score(second) - score(first))."""
+    return torch.sigmoid(segment_scores(net, second) - segment_scores(net, first))
+
+
+def fit(
+    net: nn.Module,
+    preferences: Preferences,
+    *,
+    members: int,
+    optimizer: Optimizer,
+    loss: SegmentLoss,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    stop_accuracy: float = 0.97,
+) -> Fit:
+    """Train on all labels until the training accuracy exceeds `stop_accuracy` (B-Pref: 0.97).
+
+    Each member sees the labels in an order of its own; the loss is the sum over members of the
+    mean over the minibatch, so no member's gradient depends on how many there are. Ties are
+    trained on and left out of the accuracy (in B-Pref they count as errors and disable the stop).
+    """
+    if len(preferences) == 0:
+        return Fit(epochs=0, loss=math.nan, accuracy=math.nan)
+    pairs, mask = _paired_inputs(preferences)
+    labels = preferences.labels
+    n, device = len(labels), labels.device
+    decided = labels != 0.5
+    done, mean_loss, accuracy = 0, math.nan, math.nan
+    while done < epochs and not accuracy > stop_accuracy:
+        order = [torch.randperm(n, generator=generator, device=device) for _ in range(members)]
+        total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+        for chosen in torch.stack(order).split(batch_size, dim=1):
+            optimizer.zero_grad()
+            for part in chosen.split(max(1, BLOCK // (2 * mask.shape[-1])), dim=1):
+                scores = _scores(net, pairs[part], mask[part])
+                values = loss(scores[..., 0], scores[..., 1], labels[part])
+                (values.sum() / chosen.shape[1]).backward()
+                total += values.detach().sum()
+                right = (scores[..., 1] > scores[..., 0]) == (labels[part] > 0.5)
+                correct += (right & decided[part]).sum()
+            optimizer.step()
+        mean_loss = total.item() / (n * members)
+        accuracy = (correct / (decided.sum() * members)).item()
+        done += 1
+    return Fit(epochs=done, loss=mean_loss, accuracy=accuracy)
+
+
+def _paired_inputs(preferences: Preferences) -> tuple[Tensor, Tensor]:
+    """Inputs [n, 2, T, O + A] and mask [n, 2, T] of the stored pairs."""
+    sides = (preferences.first, preferences.second)
+    inputs = [torch.cat((side.obs, side.act), dim=-1) for side in sides]
+    return torch.stack(inputs, dim=1), torch.stack([side.mask for side in sides], dim=1)
+
+
+def _scores(net: nn.Module, pairs: Tensor, mask: Tensor) -> Tensor:
+    """[members, n, 2] from inputs [members, n, 2, T, D]."""
+    return masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
