@@ -4,7 +4,6 @@ A test makes every entry and compares what is said here with what the environmen
 """
 
 from math import inf
-from typing import Any
 
 from envs.registry import EnvSpec, register
 
@@ -94,46 +93,41 @@ def _gym_mujoco(name: str) -> EnvSpec:
     )
 
 
-def _small() -> list[EnvSpec]:
-    empty: dict[str, Any] = {}
-    return [
-        EnvSpec(
-            "pointmass",
-            100,
-            (0.0, 1.0),
-            "success",
-            "A damped point in a square that must reach a goal; exact, microseconds a step.",
-            "envs.pointmass:PointMass",
-            empty,
-        ),
-        EnvSpec(
-            "gridworld",
-            50,
-            (0.0, 1.0),
-            "success",
-            "A slippery grid with a goal in the corner, whose optimal value is computed exactly.",
-            "envs.gridworld:GridWorld",
-            {"size": (int, 5), "slip": (float, 0.1)},
-        ),
-        EnvSpec(
-            "pendulum",
-            200,
-            (0.0, 16.2736045),
-            None,
-            "gymnasium Pendulum-v1 with 16.2736 added to each reward, so that none is negative.",
-            "envs.classic:Pendulum",
-            empty,
-        ),
-        EnvSpec(
-            "mountaincar-continuous",
-            999,
-            (0.0, 100.1),
-            "success",
-            "gymnasium MountainCarContinuous-v0 with 0.1 added to each reward; the goal holds.",
-            "envs.classic:MountainCar",
-            empty,
-        ),
-    ]
+SMALL = [
+    EnvSpec(
+        name="pointmass",
+        horizon=100,
+        reward_range=(0.0, 1.0),
+        success_key="success",
+        summary="A damped point in a plane that must reach a goal; exact, microseconds a step.",
+        entry_point="envs.pointmass:PointMass",
+    ),
+    EnvSpec(
+        name="gridworld",
+        horizon=50,
+        reward_range=(0.0, 1.0),
+        success_key="success",
+        summary="A slippery grid with a goal in the corner, whose optimal value is known exactly.",
+        entry_point="envs.gridworld:GridWorld",
+        parameters={"size": (int, 5), "slip": (float, 0.1)},
+    ),
+    EnvSpec(
+        name="pendulum",
+        horizon=200,
+        reward_range=(0.0, 16.2736045),
+        success_key=None,
+        summary="gymnasium Pendulum-v1 with 16.2736 added to each reward: none is negative.",
+        entry_point="envs.classic:Pendulum",
+    ),
+    EnvSpec(
+        name="mountaincar-continuous",
+        horizon=999,
+        reward_range=(0.0, 100.1),
+        success_key="success",
+        summary="gymnasium MountainCarContinuous-v0 with 0.1 added to each reward; the goal holds.",
+        entry_point="envs.classic:MountainCar",
+    ),
+]
 
 
 for _spec in [
@@ -142,6 +136,6 @@ for _spec in [
     _gym_mujoco("hopper-v5"),
     _gym_mujoco("walker2d-v5"),
     _gym_mujoco("ant-v5"),
-    *_small(),
+    *SMALL,
 ]:
     register(_spec)

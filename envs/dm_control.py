@@ -6,6 +6,7 @@ of the steps an action is repeated. What both have in common: the end of an epis
 limit is a truncation.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ load_mujoco()
 from dm_control import suite  # noqa: E402
 
 from envs.mujoco_state import State, model_arrays, restore, snapshot  # noqa: E402
+
+# dm_control 1.0.28 calls it in quadruped; the numpy that removes it (2.4) is excluded.
+warnings.filterwarnings("ignore", message="`in1d` is deprecated", module="dm_control")
 
 
 class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
