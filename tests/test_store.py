@@ -361,6 +361,9 @@ def test_an_edited_config_is_not_taken_for_the_cell(tmp_path: Path) -> None:
 
 
 def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
+    planned = store.Cell(tmp_path / "secret", tiny_cells.config(0))
+    store.write_plan(tmp_path / "secret", [planned])
+    (tmp_path / "secret").chmod(0o000)
     tmp_path.chmod(0o500)
     as_root = os.geteuid() == 0
     if as_root:
@@ -370,10 +373,14 @@ def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
             store.Cell(tmp_path / "results", tiny_cells.config(0)).create()
         with pytest.raises(StoreError, match="no permission"):
             store.write_plan(tmp_path / "results", [])
+        for look in (planned.status, lambda: store.load(tmp_path / "secret")):
+            with pytest.raises(StoreError, match=r"cannot read .*secret.*: no permission"):
+                look()
     finally:
         if as_root:
             os.seteuid(0)
         tmp_path.chmod(0o700)
+        (tmp_path / "secret").chmod(0o700)
 
 
 def test_a_file_where_the_folder_should_be_is_one_sentence(tmp_path: Path) -> None:

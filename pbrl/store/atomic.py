@@ -29,14 +29,14 @@ _WHAT_TO_DO = {
 
 
 @contextlib.contextmanager
-def explained(path: Path, *, needed: int | None = None) -> Iterator[None]:
+def explained(path: Path, *, doing: str = "write", needed: int | None = None) -> Iterator[None]:
     """Turn an OSError about `path` into a StoreError that says what to do; `needed` is in bytes."""
     try:
         yield
     except OSError as error:
         reason = _WHAT_TO_DO.get(error.errno or 0, error.strerror or repr(error))
         size = f" ({needed:,} bytes)" if needed is not None else ""
-        raise StoreError(f"cannot write {path}{size}: {reason}") from error
+        raise StoreError(f"cannot {doing} {path}{size}: {reason}") from error
 
 
 def make_folder(path: Path) -> None:

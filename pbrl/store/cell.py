@@ -86,11 +86,12 @@ class Cell:
 
     def status(self) -> Status:
         """Done, running, failed, or missing (which includes: interrupted, will resume)."""
-        if (self.path / "manifest.json").exists():
-            return "done"
-        if self._is_running():
-            return "running"
-        return "failed" if (self.path / "failure.json").exists() else "missing"
+        with atomic.explained(self.path, doing="read"):
+            if (self.path / "manifest.json").exists():
+                return "done"
+            if self._is_running():
+                return "running"
+            return "failed" if (self.path / "failure.json").exists() else "missing"
 
     def _is_running(self) -> bool:
         found = holder(self.path)

@@ -84,7 +84,7 @@ def holder(folder: Path) -> Holder | None:
     """
     try:
         return Holder(**json.loads((folder / FILE).read_bytes()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError):
         return Holder(token="", machine=_machine(), host="?", pid=0, started="torn")

@@ -77,7 +77,9 @@ def read_plan(root: Path) -> list[Cell]:
     Raises StoreError when `root` is not a results folder or its plan is damaged.
     """
     folder = root / "cells"
-    if not folder.is_dir() and not (root / "plan.json").is_file():
+    with atomic.explained(root, doing="read"):
+        exists = folder.is_dir() or (root / "plan.json").is_file()
+    if not exists:
         raise StoreError(
             f"{root} is not a results folder: found neither cells/ nor plan.json; give the folder "
             "that `pbrl run` printed"
