@@ -1,0 +1,82 @@
+"""One HTML page of a results folder that needs nothing else: no script, no font, no link."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from pbrl.report import tables
+from pbrl.report.study import Study
+from pbrl.store.atomic import write_file
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
+       max-width: 76rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.4rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
+th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top }
+th { border-bottom: 1.5px solid #444; white-space: nowrap } td { border-bottom: 1px solid #e4e4e4 }
+.n { text-align: right; white-space: nowrap }
+.notes { color: #555; font-size: .85rem; margin: .6rem 0 } .notes p { margin: .1rem 0 }
+.warning { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .5rem .9rem }
+figure { margin: 1.2rem 0 } img { max-width: 100%; height: auto }
+"""
+
+CAPTIONS = {
+    "returns": "Return during training",
+    "success": "Success rate during training",
+    "efficiency": "Feedback efficiency: return against labels answered",
+    "profiles": "Performance profiles",
+    "regret": "Regret on linear and on logarithmic axes",
+}
+
+
+def write(study: Study, root: Path, figures: Sequence[Path], *, regrets: Sequence[str]) -> Path:
+    """Write `root/report.html` with those of `figures` that are PNG files, and all tables."""
+    name = escape(root.resolve().name)
+    cells = sum(study.versions.get("pbrl", {}).values())
+    parts = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{name}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{STYLE}</style></head><body>",
+        f"<h1>{name}</h1><p>{cells} finished cells of {cells + len(study.left)}.</p>",
+    ]
+    if study.problems():
+        listed = "".join(f"<p>{escape(text)}</p>" for text in study.problems())
+        parts.append(f'<div class="warning">{listed}</div>')
+    parts += [_figure(path) for path in figures if path.suffix == ".png"]
+    parts += [_table(one) for one in tables.build(study, regrets=regrets)]
+    parts.append("</body></html>\n")
+    path = root / "report.html"
+    write_file(path, "\n".join(parts).encode())
+    return path
+
+
+def _figure(path: Path) -> str:
+    caption = CAPTIONS[path.stem.split("-")[0]]
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f'<h2>{caption}</h2><figure><img alt="{caption}" style="zoom: 0.62" '
+        f'src="data:image/png;base64,{data}"></figure>'
+    )
+
+
+def _table(one: tables.Table) -> str:
+    numeric = {column for column in one.columns if tables.is_number(one, column)}
+
+    def cell(tag: str, column: str, text: str) -> str:
+        kind = ' class="n"' if column in numeric else ""
+        return f"<{tag}{kind}>{escape(text)}</{tag}>"
+
+    head = "".join(cell("th", column, column) for column in one.columns)
+    rows = [
+        "<tr>" + "".join(cell("td", c, tables.shown(row.get(c), c)) for c in one.columns) + "</tr>"
+        for row in one.rows
+    ]
+    notes = "".join(f"<p>{escape(note)}</p>" for note in one.notes)
+    return (
+        f'<h2>{escape(one.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table></div><div class="notes">{notes}</div>'
+    )

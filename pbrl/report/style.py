@@ -1,0 +1,144 @@
+"""The house style: one place for colors, line styles, sizes, number formats and saving.
+
+Lines differ in color (Okabe and Ito's palette for color-blind readers, without its yellow), in dash
+pattern and in marker, so that a figure also reads in gray. No text is below 8 points at the size
+the figure is made for: one panel is one journal column wide.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PANEL = (3.45, 2.35)  # inches; a common column width
+CHARACTERS_PER_INCH = 15.5  # of 8-point text, for wrapping notes
+
+BLACK, GRAY = "#000000", "#7A7A7A"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "solid",
+    (0, (5, 1.6)),
+    (0, (1.4, 1.2)),
+    (0, (5, 1.4, 1.2, 1.4)),
+    (0, (8, 1.6, 2.6, 1.6)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 3.4,
+    "legend.columnspacing": 1.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#222222",
+    "ytick.color": "#222222",
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.2,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.hspace": 0.06,
+    "figure.constrained_layout.wspace": 0.04,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text stays text, as journals ask
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one label is drawn, the same in every panel of a study."""
+
+    color: str
+    dash: str | tuple[int, tuple[float, ...]]
+    marker: str
+
+
+def line_styles(labels: Sequence[str], baselines: Sequence[str] = ()) -> dict[str, LineStyle]:
+    """A style per label; `baselines` are black and gray, the others run through the palette."""
+    styles = {}
+    for i, label in enumerate(dict.fromkeys(baselines)):
+        styles[label] = LineStyle((BLACK, GRAY)[i % 2], DASHES[i % 2], "")
+    others = [label for label in dict.fromkeys(labels) if label not in styles]
+    for i, label in enumerate(others):
+        dash = DASHES[(i + i // len(COLORS)) % len(DASHES)]
+        styles[label] = LineStyle(COLORS[i % len(COLORS)], dash, MARKERS[i % len(MARKERS)])
+    return styles
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save inside this context; nothing of matplotlib's global state is left changed."""
+    with mpl.rc_context({**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"]}):
+        mpl.rcParams.update(RC)
+        yield
+
+
+def grid(panels: int, *, columns: int, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+    """A figure of `panels` equal axes, filled row by row; unused places stay empty."""
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(PANEL[0] * columns, height * rows))
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
+    return figure, axes
+
+
+def finish(figure: Figure, axes: Sequence[Axes], notes: Sequence[str]) -> None:
+    """Put one legend above all panels and the notes below them, and make room for both."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    width = figure.get_figwidth()
+    lines = [
+        line for note in notes for line in textwrap.wrap(note, int(width * CHARACTERS_PER_INCH))
+    ]
+    legend_rows = 0
+    if handles:
+        longest = max(len(label) for label in handles)
+        entry = 0.62 + longest / CHARACTERS_PER_INCH * 1.05
+        columns = max(1, min(len(handles), int((width - 0.1) / entry)))
+        legend_rows = -(-len(handles) // columns)
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper center", ncols=columns
+        )
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8, color="#444444")
+    figure.set_figheight(figure.get_figheight() + 0.17 * legend_rows + 0.15 * len(lines))
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name.png` and `name.pdf` without time stamps: the same data give the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
+    figure.savefig(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # the places just computed hold for the second file
+    figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    return [png, pdf]
+
+
+def short_number(value: float, _position: object = None) -> str:
+    """A tick label such as 500, 20k or 1.5M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"

@@ -1,0 +1,357 @@
+"""The tables of a results folder: what stands in them, and their text in four formats."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from pbrl.errors import ConfigError, StoreError, did_you_mean
+from pbrl.report import scores, statistics
+from pbrl.report.scores import Estimate
+from pbrl.report.study import Line, Study
+
+Value = str | int | float | Estimate | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values under column names; `notes` define the columns."""
+
+    name: str
+    title: str
+    rows: list[dict[str, Value]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that some row has a value for, in order of first appearance."""
+        named = dict.fromkeys(key for row in self.rows for key in row)
+        return [key for key in named if any(row.get(key) is not None for row in self.rows)]
+
+
+def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str]) -> str:
+    """All tables of a study as text; see `pbrl.report.table`.
+
+    Raises ConfigError for an unknown format or regret, StoreError with `strict` and problems.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"unknown table format {format!r}; {did_you_mean(format, FORMATS)}")
+    check_regrets(study, regrets)
+    if strict and study.problems():
+        raise StoreError(
+            "the table is incomplete: " + ". ".join(study.problems()) + ". Run the suite again to "
+            "finish it, or leave out --strict to see the table with these named"
+        )
+    return FORMATS[format](build(study, regrets=regrets))
+
+
+def check_regrets(study: Study, regrets: Sequence[str]) -> None:
+    """Raise ConfigError for a regret that no bandit cell of the study recorded."""
+    known = {name for bandit in study.bandits for name in bandit.regret}
+    for regret in regrets:
+        if known and regret not in known:
+            raise ConfigError(f"no cell recorded regret {regret!r}; {did_you_mean(regret, known)}")
+
+
+def build(study: Study, *, regrets: Sequence[str]) -> list[Table]:
+    """The tables a study has rows for, the excluded cells last."""
+    found = [
+        _returns(study),
+        *_aggregates(scores.comparison(study)),
+        _bandits(study, regrets),
+        _left_out(study),
+    ]
+    return [one for one in found if one.rows]
+
+
+# --- contents -----------------------------------------------------------------------------------
+
+RETURN_NOTES = [
+    "return, success: mean over seeds of the mean over evaluations in the last tenth of the steps.",
+    "ratio to SAC: return divided by that of SAC trained on the true reward, same task and steps.",
+    "ratio, training average: mean over evaluations, without the one before training, of the "
+    "return divided by SAC's at the same step; empty where SAC's return is not always positive.",
+    "normalized: (return - random) / (SAC - random), all of the same task and steps.",
+    "[low, high]: 95 % bootstrap intervals over seeds, of the baseline too where there is one, "
+    "widened for few seeds (expanded percentile); none below 3 seeds.",
+]
+RATIO, RATIO_AVG, NORMALIZED = "ratio to SAC", "ratio, training average", "normalized"
+
+
+def _returns(study: Study) -> Table:
+    rows = [_return_row(study, line) for line in study.lines]
+    rows.sort(key=lambda row: (row["task"], row["teacher"] != "", row["teacher"], row["learner"]))
+    found = Table("returns", "Return", rows)
+    unused = {RATIO, RATIO_AVG, NORMALIZED} - set(found.columns)
+    notes = [n for n in RETURN_NOTES if not n.startswith(tuple(f"{u}:" for u in unused))]
+    return Table(found.name, found.title, rows, notes)
+
+
+def _return_row(study: Study, line: Line) -> dict[str, Value]:
+    def over_seeds(values: Any, name: str) -> Estimate:
+        runs = scores.final(values, line.steps)
+        return scores.estimate(lambda s: s[0].mean(axis=-1), [runs], name, line.task, line.label)
+
+    truth = scores.baseline(study, line, scores.GROUND_TRUTH)
+    random = scores.baseline(study, line, scores.RANDOM)
+    answered = float(line.labels[-1].mean())
+    return {
+        "task": line.task,
+        "learner": line.learner,
+        "teacher": line.teacher,
+        "seeds": line.runs,
+        "labels": answered if answered else None,
+        "return": over_seeds(line.returns, "return"),
+        "success": None if line.success is None else over_seeds(line.success, "success"),
+        RATIO: scores.ratio(line, truth) if truth else None,
+        RATIO_AVG: scores.ratio_avg(line, truth) if truth else None,
+        NORMALIZED: scores.normalized(line, truth, random) if truth and random else None,
+    }
+
+
+AGGREGATES: dict[str, statistics.Statistic] = {
+    "IQM": statistics.iqm,
+    "mean": statistics.mean,
+    "median": statistics.median,
+    "optimality gap": statistics.optimality_gap,
+}
+
+
+def _aggregates(compared: scores.Comparison | None) -> list[Table]:
+    """Over tasks: each learner's aggregates, and the chance that one learner beats another."""
+    if compared is None:
+        return []
+    rows: list[dict[str, Value]] = []
+    for label, by_task in sorted(compared.scores.items()):
+        samples = list(by_task.values())
+        row: dict[str, Value] = {
+            "learner": label,
+            "tasks": f"{len(samples)} of {len(compared.tasks)}",
+        }
+        for name, statistic in AGGREGATES.items():
+            row[name] = scores.estimate(statistic, samples, name, label, tasks=len(samples))
+        rows.append(row)
+    notes = [
+        f"score of a run: {compared.scale}, the baselines taken as their mean over seeds.",
+        "IQM: mean of all runs without the lowest and highest quarter. median: of the tasks' "
+        "means. optimality gap: mean shortfall below 1, lower is better.",
+        "[low, high]: as above, seeds resampled within each task.",
+    ]
+    return [
+        Table("aggregates", "Score over tasks", rows, notes),
+        Table("improvement", "Probability of improvement", _improvements(compared), [
+            "chance that a run of A scores higher than one of B on the same task, ties half, "
+            "averaged over the tasks both have; learners under the same teacher."]),
+    ]  # fmt: skip
+
+
+def _improvements(compared: scores.Comparison) -> list[dict[str, Value]]:
+    rows: list[dict[str, Value]] = []
+    for a, b in combinations(sorted(compared.scores), 2):
+        if a.partition(" · ")[2] != b.partition(" · ")[2]:
+            continue
+        shared = sorted(compared.scores[a].keys() & compared.scores[b].keys())
+        if not shared:
+            continue
+        ours = [compared.scores[a][task] for task in shared]
+        theirs = [compared.scores[b][task] for task in shared]
+
+        def beats(both: list[Any], n: int = len(shared)) -> Any:
+            return statistics.probability_of_improvement(both[:n], both[n:])
+
+        chance = scores.estimate(beats, ours + theirs, "improvement", a, b, tasks=len(shared))
+        rows.append({"A": a, "B": b, "tasks": len(shared), "P(A > B)": chance})
+    return rows
+
+
+def _bandits(study: Study, regrets: Sequence[str]) -> Table:
+    rows = []
+    for bandit in study.bandits:
+        row: dict[str, Value] = {
+            "problem": bandit.task,
+            "algorithm": bandit.label,
+            "repetitions": bandit.runs,
+            "duels": int(bandit.duels[-1]),
+        }
+        for regret in regrets:
+            if regret not in bandit.regret:
+                continue
+            values = bandit.regret[regret]
+            for name, runs in (
+                (f"{regret} regret", values[-1]),
+                (f"{regret} slope", scores.slope(bandit.duels, values)),
+            ):
+                row[name] = runs if runs is None else scores.estimate(
+                    lambda s: s[0].mean(axis=-1), [runs], name, bandit.task, bandit.label
+                )  # fmt: skip
+            row[f"{regret} lower bound"] = bandit.lower_bound.get(regret)
+        row["resets"] = bandit.resets or None
+        row["duels/s"] = bandit.rate
+        rows.append(row)
+    rows.sort(key=lambda row: (str(row["problem"]), str(row["algorithm"])))
+    notes = [
+        "regret: cumulative, after all duels; on a changing problem each duel is charged by the "
+        "matrix of its time.",
+        "slope: of regret against ln T, least squares over the last tenfold of duels; lower bound: "
+        "the constant this slope cannot stay below on a stationary problem.",
+        "[low, high]: 95 % bootstrap intervals over repetitions. duels/s: on one core, without "
+        "compiling; resets: mean per repetition.",
+    ]
+    return Table("bandits", "Dueling bandits", rows, notes)
+
+
+def _left_out(study: Study) -> Table:
+    rows: list[dict[str, Value]] = [
+        {"status": one.status, "cell": one.title, "cause": " ".join(one.cause.split()) or None}
+        for one in study.left
+    ]
+    mixed = [text for text in study.problems() if text.startswith("Mixed")]
+    rows += [{"status": "mixed", "cell": "", "cause": text} for text in mixed]
+    rows += [{"status": "notice", "cell": "", "cause": text} for text in study.notices]
+    return Table("left out", "Not in the numbers above, or to be known about them", rows)
+
+
+# --- formats ------------------------------------------------------------------------------------
+
+
+def shown(value: Value, column: str = "") -> str:
+    """A value as people read it: about four digits, interval in brackets, nothing for None."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, Estimate):
+        if value.low is None or value.high is None:
+            return _number(value.point)
+        digits = _digits(max(abs(value.point), value.high - value.low))
+        texts = [f"{x:,.{digits}f}" for x in (value.point, value.low, value.high)]
+        return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if column == "duels/s":
+        return f"{value / 1e6:.3g} M" if value >= 1e6 else f"{value / 1e3:.3g} k"
+    return _number(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.{_digits(value)}f}"
+
+
+def _digits(size: float) -> int:
+    """Decimals that leave four digits, at most three decimals."""
+    return next(
+        decimals for decimals in range(4) if abs(size) >= 10 ** (3 - decimals) or decimals == 3
+    )
+
+
+def _markdown(tables: Sequence[Table]) -> str:
+    parts = []
+    for one in tables:
+        cells = [
+            [shown(row.get(c), c).replace("|", "\\|") for c in one.columns] for row in one.rows
+        ]
+        widths = [
+            max(3, len(column), *(len(row[i]) for row in cells))
+            for i, column in enumerate(one.columns)
+        ]
+        right = [is_number(one, column) for column in one.columns]
+        rows = [one.columns, *cells]
+        lines = [_padded(row, widths, right) for row in rows]
+        rule = (
+            "|"
+            + "|".join(
+                "-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)
+            )
+            + "|"
+        )
+        notes = [f"- {note}" for note in one.notes]
+        parts.append(
+            "\n".join([f"## {one.title}", "", lines[0], rule, *lines[1:], "", *notes]).rstrip()
+        )
+    return "\n\n".join(parts) + "\n" if parts else "No cell in this folder.\n"
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    texts = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(row, widths, right, strict=True)]
+    return "| " + " | ".join(texts) + " |"
+
+
+def is_number(one: Table, column: str) -> bool:
+    return not any(isinstance(row.get(column), str) for row in one.rows)
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    """One flat table: column `table` tells which, an interval has two columns of its own."""
+    rows: list[dict[str, Any]] = []
+    for one in tables:
+        for row in one.rows:
+            flat: dict[str, Any] = {"table": one.name}
+            for column in one.columns:
+                flat |= _flat(column, row.get(column))
+            rows.append(flat)
+    text = io.StringIO()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(column: str, value: Value) -> dict[str, Any]:
+    if not isinstance(value, Estimate):
+        return {column: value}
+    return {column: value.point, f"{column} low": value.low, f"{column} high": value.high}
+
+
+def _json(tables: Sequence[Table]) -> str:
+    def plain(value: Value) -> Any:
+        if isinstance(value, Estimate):
+            return {"point": value.point, "low": value.low, "high": value.high}
+        return value
+
+    content = {
+        one.name: {
+            "rows": [{c: plain(row.get(c)) for c in one.columns} for row in one.rows],
+            "notes": one.notes,
+        }
+        for one in tables
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": "$<$", ">": "$>$", "·": r"$\cdot$",
+}  # fmt: skip
+
+
+def _latex(tables: Sequence[Table]) -> str:
+    """A `table` environment each, for the packages booktabs; notes below the rules."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for one in tables:
+        align = "".join("r" if is_number(one, column) else "l" for column in one.columns)
+        body = [
+            " & ".join(_tex(shown(row.get(c), c)) for c in one.columns) + r" \\" for row in one.rows
+        ]
+        head = " & ".join(_tex(column) for column in one.columns) + r" \\"
+        notes = [f"\\par\\footnotesize {_tex(note)}" for note in one.notes]
+        parts.append("\n".join([
+            r"\begin{table}", r"\centering", f"\\caption{{{_tex(one.title)}}}",
+            f"\\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule", *body,
+            r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}",
+        ]))  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": _markdown,
+    "csv": _csv,
+    "latex": _latex,
+    "json": _json,
+}
