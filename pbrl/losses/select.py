@@ -19,8 +19,14 @@ PolicyLoss = Callable[..., Tensor]
 def get(name: str) -> Callable[..., Tensor]:
     """The loss registered under `name`; raises ValueError with near matches for an unknown one."""
     if name not in LOSSES:
-        near = difflib.get_close_matches(name, LOSSES, n=3, cutoff=0.5) or sorted(LOSSES)
-        raise ValueError(f"unknown loss {name!r}; did you mean {' or '.join(map(repr, near))}?")
+        known = {n: n for n in LOSSES}
+        for n, function in LOSSES.items():
+            also = function.meta.get("aka", "")  # type: ignore[attr-defined]
+            known |= {alias.lower(): n for alias in also.split(", ") if alias}
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        meant = dict.fromkeys(known[n] for n in near)
+        hint = f"did you mean {' or '.join(map(repr, meant))}?" if meant else "see README.md"
+        raise ValueError(f"unknown loss {name!r}; {hint}")
     return LOSSES[name]
 
 
