@@ -1,5 +1,6 @@
 """PEBBLE's reward ensemble (Lee et al. 2021; architecture and training from the B-Pref code)."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,12 @@ class RewardEnsemble:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "net": {name: value.clone() for name, value in self.net.state_dict().items()},
+        own = {
+            "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
+        return deepcopy(own)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])

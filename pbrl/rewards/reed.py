@@ -1,0 +1,280 @@
+"""REED's dynamics-aware reward ensemble (Metcalf et al., CoRL 2023; architecture from ml-reed).
+
+The encoder of (s, a) also predicts the embedding of the next state, from all transitions the agent
+has seen and without labels: self-future consistency (SFC).
+"""
+
+import math
+from copy import deepcopy
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from pbrl import losses
+from pbrl.networks import StackedMLP
+from pbrl.rewards.fit import Fit, fit, preference_probability, segment_scores
+from pbrl.segments import Preferences, Segments
+
+Variant = Literal["distill", "contrast"]
+SLOPE = 0.01
+HELD_OUT = 0.2
+
+
+class EncodedRewardNet(nn.Module):
+    """Per member: state and action encoders, a trunk of both, a tanh head; rewards in (-1, 1)."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        *,
+        members: int,
+        obs_width: int,
+        act_width: int,
+        hidden: int,
+        layers: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.dims = (obs_dim, act_dim)
+
+        def mlp(*sizes: int) -> StackedMLP:
+            return StackedMLP(members, sizes, slope=SLOPE, generator=generator, device=device)
+
+        self.encode_obs = mlp(obs_dim, obs_width)
+        self.encode_act = mlp(act_dim, act_width)
+        self.trunk = mlp(obs_width + act_width, *[hidden] * layers)
+        self.head = mlp(hidden, 1)
+
+    def state_embedding(self, obs: Tensor) -> Tensor:
+        """States [members, B, O] or [B, O] -> [members, B, obs_width]."""
+        return F.leaky_relu_(self.encode_obs(obs), SLOPE)
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Inputs [members, R, O + A] or [R, O + A] -> z_sa [members, R, hidden]."""
+        obs, act = x.split(self.dims, dim=-1)
+        act = F.leaky_relu_(self.encode_act(act), SLOPE)
+        both = torch.cat((self.state_embedding(obs), act), dim=-1)
+        return F.leaky_relu_(self.trunk(both), SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs [members, R, O + A] or [R, O + A] -> rewards [members, R]."""
+        return self.head(self.embedding(x)).squeeze(-1).tanh()
+
+
+class FuturePredictor(nn.Module):
+    """What SFC adds per member: next-state predictor, projector and, to distill, a bottleneck."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        members: int,
+        obs_width: int,
+        hidden: int,
+        bottleneck: int = 32,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+
+        def mlp(*sizes: int) -> StackedMLP:
+            return StackedMLP(members, sizes, generator=generator, device=device)
+
+        self.predict = mlp(hidden, obs_width)
+        self.project = mlp(obs_width, hidden)
+        if variant == "distill":
+            # The paper's first layer has no bias; batch normalization cancels the one here.
+            self.squeeze, self.expand = mlp(hidden, bottleneck), mlp(bottleneck, hidden)
+            self.gain = nn.Parameter(torch.ones(members, 1, bottleneck, device=device))
+            self.shift = nn.Parameter(torch.zeros(members, 1, bottleneck, device=device))
+
+    def future(self, z: Tensor) -> Tensor:
+        """Projected prediction [members, B, hidden] of the next state's embedding from z_sa."""
+        return self.project(self.predict(z))
+
+    def distilled(self, future: Tensor) -> Tensor:
+        """Linear, batch normalization, ReLU, linear: the asymmetric head of SimSiam."""
+        narrow = self.squeeze(future)
+        centered = narrow - narrow.mean(1, keepdim=True)
+        normal = centered * (centered.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+        return self.expand(torch.relu(normal * self.gain + self.shift))
+
+
+def distillation_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """[members]: minus the mean cosine of [members, B, D]; -1 at best (REED, SimSiam)."""
+    return -F.cosine_similarity(predicted, target, dim=-1).mean(-1)
+
+
+def contrastive_loss(predicted: Tensor, target: Tensor, *, tau: float) -> Tensor:
+    """[members]: NT-Xent of [members, B, D] at temperature tau (REED, SimCLR).
+
+    Each of the 2B vectors must find its partner among the other 2B - 1.
+    """
+    both = F.normalize(torch.cat((predicted, target), dim=1), dim=-1)
+    similarity = both @ both.mT / tau
+    own = torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
+    logits = similarity.masked_fill(own, -math.inf)
+    partner = torch.arange(both.shape[1], device=both.device).roll(predicted.shape[1])
+    partner = partner.expand(len(both), -1)
+    return F.cross_entropy(logits.mT, partner, reduction="none").mean(-1)
+
+
+class ReedEnsemble:
+    """Reward networks whose encoders are also trained to predict the next state.
+
+    Shared by both losses are exactly the two encoders and the trunk. The reward's optimizer lives
+    as long as the run; each SFC phase starts a fresh one. Published: 3 members, trunk 3 x 256,
+    widths 20 and 10 on walker, tau 0.5, 20 epochs of batches of 12 by SGD 1e-3 (walker, cheetah)
+    or of 128 by Adam 1e-4 (quadruped).
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        variant: Variant = "distill",
+        members: int = 3,
+        obs_width: int = 20,
+        act_width: int = 10,
+        hidden: int = 256,
+        layers: int = 3,
+        tau: float = 0.5,
+        learning_rate: float = 3e-4,
+        batch_size: int = 128,
+        loss: str = "sigmoid",
+    ) -> None:
+        self.variant, self.members, self.tau = variant, members, tau
+        self.batch_size, self.device = batch_size, torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.net = EncodedRewardNet(
+            obs_dim,
+            act_dim,
+            members=members,
+            obs_width=obs_width,
+            act_width=act_width,
+            hidden=hidden,
+            layers=layers,
+            generator=self.generator,
+            device=self.device,
+        )
+        self.predictor = FuturePredictor(
+            variant,
+            members=members,
+            obs_width=obs_width,
+            hidden=hidden,
+            generator=self.generator,
+            device=self.device,
+        )
+        self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
+        self.loss = losses.segment_loss(loss)
+
+    # --- the reward, as in PEBBLE ---------------------------------------------------------------
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor, act: Tensor) -> Tensor:
+        """Reward [B] of steps (obs [B, O], act [B, A]): the mean over members, in (-1, 1)."""
+        return self.net(torch.cat((obs, act), dim=1)).mean(0)
+
+    @torch.no_grad()
+    def one(self, obs: np.ndarray, act: np.ndarray) -> Tensor:
+        """Reward of one step as a scalar tensor, which stays on the device."""
+        x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
+        return self.net(x.to(self.device)[None]).mean()
+
+    def score(self, segments: Segments) -> Tensor:
+        """[members, N]: each member's return of each segment."""
+        return segment_scores(self.net, segments)
+
+    def probability(self, first: Segments, second: Segments) -> Tensor:
+        """[members, N]: each member's P(second preferred)."""
+        return preference_probability(self.net, first, second)
+
+    def fit(self, preferences: Preferences, *, epochs: int) -> Fit:
+        """Train on all labels for up to `epochs` epochs, fewer once they are fitted."""
+        return fit(
+            self.net,
+            preferences,
+            members=self.members,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            generator=self.generator,
+        )
+
+    # --- self-future consistency ----------------------------------------------------------------
+
+    def future_loss(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+        """[members]: the SFC loss of transitions [members, B, .]; the target has no gradient."""
+        future = self.predictor.future(self.net.embedding(torch.cat((obs, act), dim=-1)))
+        with torch.no_grad():
+            target = self.predictor.project(self.net.state_embedding(next_obs))
+        if self.variant == "distill":
+            return distillation_loss(self.predictor.distilled(future), target)
+        return contrastive_loss(future, target, tau=self.tau)
+
+    def fit_dynamics(
+        self,
+        obs: Tensor,
+        act: Tensor,
+        next_obs: Tensor,
+        *,
+        epochs: int,
+        max_updates: int,
+        batch_size: int,
+        learning_rate: float,
+    ) -> float:
+        """Train encoders and predictor on transitions [n, .]; the SFC loss of those held out.
+
+        A fifth is held out, the rest is seen for `epochs` epochs or `max_updates` updates, each
+        member in an order of its own. The published runs have no cap on updates: the ten sessions
+        of walker-walk take about 1.3 million.
+        """
+        n, device = len(obs), obs.device
+        order = torch.randperm(n, generator=self.generator, device=device)
+        held_out, train = order[: int(HELD_OUT * n)], order[int(HELD_OUT * n) :]
+        trained = [*self.net.encode_obs.parameters(), *self.net.encode_act.parameters()]
+        trained += [*self.net.trunk.parameters(), *self.predictor.parameters()]
+        optimizer = Adam(trained, lr=learning_rate, fused=True)
+        per_epoch = max(1, len(train) // batch_size)
+        for update in range(min(max_updates, epochs * per_epoch)):
+            if update % per_epoch == 0:
+                shuffled = [self._shuffled(train) for _ in range(self.members)]
+                batches = torch.stack(shuffled).split(batch_size, dim=1)
+            chosen = batches[update % per_epoch]
+            optimizer.zero_grad()
+            self.future_loss(obs[chosen], act[chosen], next_obs[chosen]).sum().backward()
+            optimizer.step()
+        with torch.no_grad():
+            chosen = held_out[:batch_size].expand(self.members, -1)
+            return self.future_loss(obs[chosen], act[chosen], next_obs[chosen]).mean().item()
+
+    def _shuffled(self, indices: Tensor) -> Tensor:
+        order = torch.randperm(len(indices), generator=self.generator, device=indices.device)
+        return indices[order]
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {
+            "net": self.net.state_dict(),
+            "predictor": self.predictor.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        return deepcopy(own)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.predictor.load_state_dict(state["predictor"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,57 @@
+"""The state-entropy bonus: neighbors counted one by one, and the normalizer against NumPy."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pbrl.agents.exploration import StateEntropy
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@given(st.integers(1, 6), st.integers(8, 40))
+def test_the_bonus_is_the_distance_to_the_kth_other_state(k: int, n: int) -> None:
+    visited = torch.randn(n, 3, generator=generator(), dtype=torch.float64)
+    entropy = StateEntropy(k=k)
+    bonus = entropy.bonus(visited[:7], visited, generator())
+    for i in range(7):
+        others = np.delete(visited.numpy(), i, axis=0)
+        kth = np.sort(np.linalg.norm(others - visited[i].numpy(), axis=1))[k - 1]
+        assert np.isclose(bonus[i].item() * entropy.std, kth, atol=1e-6)
+
+
+@given(st.lists(st.integers(8, 30), min_size=1, max_size=6))
+def test_the_running_deviation_is_that_of_all_distances(sizes: list[int]) -> None:
+    entropy, seen = StateEntropy(k=3), []
+    for i, n in enumerate(sizes):
+        states = torch.randn(n, 2, generator=torch.Generator().manual_seed(i)) * 10**i
+        bonus = entropy.bonus(states, states, generator())
+        seen.append(bonus.numpy() * entropy.std)
+    assert np.isclose(entropy.std, np.concatenate(seen).std(), rtol=1e-4)
+
+
+def test_a_large_buffer_is_represented_by_some_of_its_states() -> None:
+    visited = torch.randn(5000, 2, generator=generator())
+    entropy = StateEntropy(k=5, particles=500)
+    far = torch.tensor([[30.0, 30.0]])
+    batch = torch.cat((visited[:63], far))
+    bonus = entropy.bonus(batch, visited, generator())
+    assert bonus.argmax() == 63
+    assert (bonus > 0).all()
+
+
+def test_identical_states_earn_nothing() -> None:
+    states = torch.ones(20, 3)
+    assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 20
+
+
+def test_state_is_restored() -> None:
+    original, restored = StateEntropy(), StateEntropy()
+    states = torch.randn(50, 3, generator=generator())
+    original.bonus(states, states, generator())
+    restored.load_state_dict(original.state_dict())
+    twice = [e.bonus(states[:20], states, generator()) for e in (original, restored)]
+    assert torch.equal(*twice)
