@@ -18,7 +18,6 @@ from typing import Any
 
 from pbrl import worker
 from pbrl.store import Cell
-from pbrl.store.atomic import explained
 from pbrl.store.provenance import environment
 
 
@@ -53,6 +52,7 @@ class Server:
 
     def __init__(self) -> None:
         os.setsid()  # a Ctrl-C in the terminal is for the runner, which then tells us
+        self.pid = os.getpid()
         self.running: dict[int, str] = {}
         self.reports = os.dup(1)
         os.dup2(2, 1)  # whatever an import prints must not get between the reports
@@ -101,8 +101,8 @@ class Server:
                 os.close(fd)
             cell = Cell.at(Path(request["cell"]))
             faulthandler.enable()
-            redirect(cell.path / "log.txt")
-            worker.follow_parent()
+            worker.redirect(cell.path / "log.txt")
+            worker.follow_parent(self.pid)
             code = worker.compute(
                 cell, plugins=request["plugins"], expired_token=request["expired_token"]
             )
@@ -140,18 +140,6 @@ class Server:
             self.running.pop(pid, None)
             time.sleep(0.02)
         os.killpg(0, signal.SIGKILL)
-
-
-def redirect(log: Path) -> None:
-    """Standard input from nowhere, output and error to the end of a file."""
-    with explained(log):
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (fd, 1), (fd, 2)):
-        os.dup2(source, target)
-    os.close(fd)
-    os.close(null)
-    os.write(2, f"--- process {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from pbrl.errors import ConfigError, StoreError
 from pbrl.store import Cell, FailureKind, Locked
 from pbrl.store.lease import Watch, holder
 
-RETRIES = 2  # of a cell whose process was killed
 _PATIENCE = 0.2  # seconds between two looks at what is not reported
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _AGAIN = ("resource", "lost")  # failures that running the suite again may cure by itself
@@ -45,7 +44,9 @@ class Summary:
 class Executor(Protocol):
     """Where cells are computed; codes are those of `worker`, or minus a signal's number."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many cells fit at once."""
 
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         """Begin computing a cell."""
@@ -209,7 +210,7 @@ class _Schedule:
     def _lost(self, cell: Cell, code: int) -> None:
         self.losses[cell.id] += 1
         how = "stopped" if code == worker.STOPPED else f"killed by {signal.Signals(-code).name}"
-        if self.losses[cell.id] <= RETRIES:
+        if self.losses[cell.id] <= worker.RETRIES:
             self.event("retry", cell, f"its process was {how}")
             self.queue.append((cell, None))
             return

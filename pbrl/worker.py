@@ -21,6 +21,7 @@ from typing import Any
 
 from pbrl.errors import EnvironmentFault, PbrlError, StoreError
 from pbrl.store import Cell, FailureKind, LeaseLost, Locked
+from pbrl.store.atomic import explained
 from pbrl.store.provenance import source_digest
 
 # One thread per cell: bit-equality holds for a thread count, and small networks are fastest so.
@@ -33,6 +34,7 @@ ENVIRONMENT = {
 }
 DONE, FAILED, UNWRITABLE, LOCKED, STOPPED, ALREADY = 0, 1, 74, 75, 76, 77  # exit codes
 _USED_UP = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+RETRIES = 2  # of a cell whose process was killed
 GRACE = 4.0  # seconds a stopped cell has to write its checkpoint
 
 
@@ -123,9 +125,8 @@ def code_digest(plugins: Sequence[str]) -> str:
     return whole.hexdigest()
 
 
-def follow_parent() -> None:
-    """End this process when its parent ends: no orphans, whatever killed the parent."""
-    parent = os.getppid()
+def follow_parent(parent: int) -> None:
+    """End this process when process `parent` is gone: no orphans, whatever killed it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -133,6 +134,18 @@ def follow_parent() -> None:
         os._exit(STOPPED)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def redirect(log: Path) -> None:
+    """Standard input from nowhere, output and error to the end of a file."""
+    with explained(log):
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (fd, 1), (fd, 2)):
+        os.dup2(source, target)
+    os.close(fd)
+    os.close(null)
+    os.write(2, f"--- process {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
 
 
 def hang_report(log: Path) -> str | None:
@@ -150,11 +163,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pbrl.worker", description=__doc__)
     parser.add_argument("folder", help="a cell's folder, such as runs/quick/cells/<id>")
     parser.add_argument("--plugin", action="append", default=[], help="import this file first")
+    # What an executor adds:
     parser.add_argument("--expired-token", help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if any(os.environ.get(key) != value for key, value in ENVIRONMENT.items()):
         os.execve(sys.executable, sys.orig_argv, os.environ | ENVIRONMENT)
     faulthandler.enable()
+    if options.log is not None:
+        redirect(options.log)
+    if options.parent is not None:
+        follow_parent(options.parent)
     try:
         cell = Cell.at(Path(options.folder))
         return compute(cell, plugins=options.plugin, expired_token=options.expired_token)

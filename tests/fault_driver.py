@@ -73,7 +73,7 @@ def attempt(root: Path, mode: str = "", at: int = 0) -> tuple[int, int]:
             os.dup2(null, 2)
             for module in (atomic, journal, lease):
                 module.os = faulty  # type: ignore[attr-defined]
-            safetensors.torch.save_file = faulty.save
+            safetensors.torch.save_file = faulty.save  # type: ignore[assignment]
             code = worker.compute(cell, plugins=[tiny_cells.PLUGIN])
         finally:
             os.write(write, str(faulty.count).encode())

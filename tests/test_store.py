@@ -249,7 +249,7 @@ def test_generators_optimizers_and_shared_tensors_round_trip(tmp_path: Path) -> 
     rng = np.random.default_rng(5)
     rng.normal(size=3)
     whole = torch.arange(6.0)
-    state = {"optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state}
+    state: dict[str, object] = {"optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state}
     state |= {"torch": torch.get_rng_state(), "whole": whole, "part": whole[1:3]}
     checkpoint.write_state(tmp_path, state)
     assert_same_state(checkpoint.read_state(tmp_path), state)
