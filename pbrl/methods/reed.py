@@ -77,7 +77,7 @@ class Config(BaseModel):
     "Transitions per update of a dynamics phase (12 walker, 128 quadruped, 128 or 256 Meta-World)."
     sfc_lr: float = 1e-4
     "Adam's learning rate in a dynamics phase (SGD 1e-3 walker, Adam 1e-4 quadruped)."
-    tau: float = 0.5
+    sfc_temperature: float = 0.5
     "Temperature of the contrastive loss (0.5 DMC, 0.1 Meta-World)."
 
     reward_epochs: int = 50
@@ -142,7 +142,7 @@ def train(run: "Run", cfg: Config) -> None:
         variant=cfg.variant,
         obs_width=cfg.obs_width,
         act_width=cfg.act_width,
-        tau=cfg.tau,
+        tau=cfg.sfc_temperature,
         hidden=cfg.reward_hidden,
         layers=cfg.reward_layers,
         learning_rate=cfg.reward_lr,
