@@ -22,7 +22,7 @@ Record = tuple[bytes, float, bool, bool]
 def violations(env_factory: Callable[[], gymnasium.Env[Any, Any]], spec: EnvSpec) -> list[str]:
     """What an environment breaks, each as what was found and what was expected; [] if nothing.
 
-    Made several times; takes about `spec.horizon` + 600 steps with random actions. Looked at:
+    Made several times; takes about `spec.horizon` + 900 steps with random actions. Looked at:
     spaces, types, bounds and NaN of observations and rewards, the horizon, success, exceptions,
     that a seed fixes everything (in a new environment and in one already used), that no global
     random stream is drawn from, that arrays handed out are not written to later, and, if the

@@ -32,7 +32,8 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Observations: the task's arrays in its own order, flattened to float32 [O]. Actions: float [A]
     in [-1, 1], scaled to the actuators' ranges (only quadruped differs). Rewards: [0, 1] per
     control step, summed over `action_repeat` steps. Episodes: 1000 control steps; no task here
-    ends earlier. Raises `dm_control.rl.control.PhysicsError` when the simulation diverges.
+    ends earlier. Seeds: below 2**32; without one, the first episode is that of seed 0. Raises
+    `dm_control.rl.control.PhysicsError` when the simulation diverges.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012

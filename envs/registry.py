@@ -121,7 +121,7 @@ def env(
     """
 
     def decorate(factory: Callable[..., Any]) -> Callable[..., Any]:
-        summary = " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+        summary = " ".join(inspect.cleandoc(factory.__doc__ or "").split("\n\n")[0].split())
         spec = EnvSpec(
             name,
             horizon,
@@ -147,7 +147,7 @@ def signature_parameters(factory: Callable[..., Any]) -> dict[str, tuple[Any, An
             Any if p.annotation is p.empty else p.annotation,
             REQUIRED if p.default is p.empty else p.default,
         )
-        for p in inspect.signature(factory).parameters.values()
+        for p in inspect.signature(factory, eval_str=True).parameters.values()
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
 

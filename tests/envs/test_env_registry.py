@@ -65,6 +65,18 @@ def test_tables_give_the_parameters_of_their_entry_points():
         assert found == spec.parameters, name
 
 
+def test_tables_list_what_the_simulators_offer():
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+    import envs.dm_control
+    from envs.catalog import DM_CONTROL, META_WORLD
+
+    offered = {(d, t) for d, t in envs.dm_control.suite.ALL_TASKS if d != "lqr"}
+    listed = {(domain, task) for domain, tasks in DM_CONTROL.items() for task in tasks}
+    assert listed == offered - {("humanoid", "run_pure_state")}
+    assert {f"{task}-v3" for task in META_WORLD.split()} == set(ALL_V3_ENVIRONMENTS)
+
+
 @pytest.fixture
 def clean_registry():
     before = dict(ENVS)
@@ -88,6 +100,20 @@ def test_decorator_registers_what_a_suite_needs():
     assert spec.__module__ == __name__
     with pytest.raises(ValueError, match="needs a value for 'length'; found none"):
         envs.spec("corridor", wind=1.0)
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_a_class_without_a_docstring_does_not_take_that_of_its_base():
+    class Base:
+        """Something about gymnasium."""
+
+    @env("mine", horizon=5, reward_range=(0.0, 1.0))
+    class Mine(Base):
+        def __init__(self, speed: "float" = 2.0):
+            pass
+
+    assert ENVS["mine"].summary == ""
+    assert ENVS["mine"].parameters == {"speed": (float, 2.0)}
 
 
 @pytest.mark.usefixtures("clean_registry")
