@@ -1,6 +1,7 @@
 """Every figure of a results folder, drawn in the house style and saved as PNG and PDF."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
     for number, panels in enumerate(pages):
         figure, axes = style.grid(len(panels), columns=2)
         for axis, (title, lines) in zip(axes, panels, strict=True):
-            axis.set_title(title)
+            style.title(axis, title)
             for line in lines:
                 found = curve(line)
                 assert found is not None
@@ -83,7 +84,10 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
             if name == "success":
                 axis.set_ylim(-0.02, 1.02)
         shown = [line for _, lines in panels for line in lines]
-        style.finish(figure, axes, [_seeds(shown, "seed"), *study.problems()])
+        notes = [_seeds(shown, "seed"), *study.problems()]
+        if name == "efficiency":
+            notes.insert(1, "Each point: the last evaluation with no more labels answered.")
+        style.finish(figure, axes, notes)
         written += style.save(figure, folder, _numbered(name, number, pages))
     return written
 
@@ -185,7 +189,7 @@ def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[P
             if split and teacher_of[label] not in ("", teacher):
                 continue
             _draw_profile(axis, thresholds, list(by_task.values()), styles[label], label)
-        axis.set_title(f"{teacher} teacher" if split else "")
+        style.title(axis, f"{teacher} teacher" if split else "")
         axis.set_xlabel(f"score: {compared.scale}")
         axis.set_ylabel("share of runs above score")
         axis.set_ylim(-0.02, 1.02)
@@ -264,7 +268,7 @@ def _regret_panel(
     The linear panel is cut where lines that grow far above the others would flatten them; the
     logarithmic one shows all, over the last four decades of duels.
     """
-    axis.set_title(bandits[0].task)
+    style.title(axis, bandits[0].task)
     for bandit in bandits:
         values = bandit.regret[regret]
         _draw(axis, bandit.duels, values, styles[bandit.label], bandit.label, regret, bandit.task)
@@ -280,8 +284,7 @@ def _regret_panel(
     axis.set_xlabel("duels")
     axis.set_ylabel(f"cumulative {regret.replace('_', ' ')} regret")
     if log:
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        style.logarithmic(axis)
         first = max(1.0, max(bandit.duels[-1] for bandit in bandits) / 1e4)
         axis.set_xlim(left=first)
         seen = [b.regret[regret].mean(axis=-1)[b.duels >= first] for b in bandits]
@@ -296,6 +299,6 @@ def _regret_panel(
 def _cut(ends: Sequence[float]) -> float | None:
     """Top of the linear axis: above the widest gap between final regrets, if over threefold."""
     levels = sorted(end for end in ends if end > 0)
-    gaps = [(above / below, below) for below, above in zip(levels[1:], levels[2:], strict=False)]
+    gaps = [(above / below, below) for below, above in pairwise(levels[1:])]
     widest, below = max(gaps, default=(0.0, 0.0))
     return 1.6 * below if widest > 3 else None

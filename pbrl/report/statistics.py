@@ -112,7 +112,15 @@ def interval(
     """The interval every figure and table shows: expanded stratified bootstrap, or None.
 
     None when an array of `scores` has fewer than three runs. `tasks` is the number of tasks the
-    statistic averages over. Measured coverage: see `pbrl/report/README.md`.
+    statistic averages over. The measured coverage of a nominal 95 % interval of the mean:
+
+        runs x tasks   3 x 1   5 x 1   10 x 1   3 x 4   5 x 4   10 x 4
+        normal         0.76    0.92    0.95     0.93    0.94    0.95
+        exponential    0.70    0.86    0.89     0.90    0.91    0.93
+        two modes      0.76    0.93    0.96     0.93    0.95    0.95
+
+    No resampling of 3 runs of one task can do better than 0.75 on symmetric scores: the interval
+    never leaves the range of the runs. Read such an interval as that range.
     """
     fewest = min(sample.shape[-1] for sample in scores)
     if fewest < FEWEST_RUNS:

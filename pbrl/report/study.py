@@ -275,11 +275,8 @@ def _told_apart(names: Sequence[tuple[str, ...]], settings: list[dict[str, Any]]
         groups[name].append(i)
     shown = [name[-1] for name in names]
     for members in groups.values():
-        options = defaultdict(set)
-        for i in members:
-            for key, value in settings[i].items():
-                options[key].add(repr(value))
-        keys = [k for k, v in options.items() if len(v) > 1]
+        known = dict.fromkeys(key for i in members for key in settings[i])
+        keys = [k for k in known if len({repr(settings[i].get(k)) for i in members}) > 1]
         top = {k for k in keys if "." not in k}  # steps and labels stand in the method, too
         keys = [k for k in keys if k in top or k.rpartition(".")[2] not in top]
         for i in members:

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 PANEL = (3.45, 2.35)  # inches; a common column width
 CHARACTERS_PER_INCH = 15.5  # of 8-point text, for wrapping notes
@@ -61,6 +62,7 @@ RC: dict[Any, Any] = {
     "figure.constrained_layout.wspace": 0.04,
     "savefig.dpi": 200,
     "pdf.fonttype": 42,  # text stays text, as journals ask
+    "text.parse_math": False,  # a dollar sign in a user's label is a dollar sign
 }
 
 
@@ -88,7 +90,8 @@ def line_styles(labels: Sequence[str], baselines: Sequence[str] = ()) -> dict[st
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw and save inside this context; nothing of matplotlib's global state is left changed."""
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"]}):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc does not change a published figure
         mpl.rcParams.update(RC)
         yield
 
@@ -109,21 +112,37 @@ def finish(figure: Figure, axes: Sequence[Axes], notes: Sequence[str]) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     width = figure.get_figwidth()
-    lines = [
-        line for note in notes for line in textwrap.wrap(note, int(width * CHARACTERS_PER_INCH))
-    ]
-    legend_rows = 0
+    lines = [line for note in notes for line in _wrapped(note, width)]
+    legend_lines = 0
     if handles:
-        longest = max(len(label) for label in handles)
-        entry = 0.62 + longest / CHARACTERS_PER_INCH * 1.05
-        columns = max(1, min(len(handles), int((width - 0.1) / entry)))
-        legend_rows = -(-len(handles) // columns)
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside upper center", ncols=columns
-        )
+        labels = ["\n".join(_wrapped(label, width - 0.7)) for label in handles]
+        longest = max(len(line) for label in labels for line in label.split("\n"))
+        entry = 0.62 + longest / CHARACTERS_PER_INCH
+        columns = max(1, min(len(labels), int((width + 0.1) / entry)))
+        figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=columns)
+        tallest = max(1 + label.count("\n") for label in labels)
+        legend_lines = -(-len(labels) // columns) * tallest
     if lines:
         figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8, color="#444444")
-    figure.set_figheight(figure.get_figheight() + 0.17 * legend_rows + 0.15 * len(lines))
+    figure.set_figheight(figure.get_figheight() + 0.17 * legend_lines + 0.15 * len(lines))
+
+
+def _wrapped(text: str, inches: float) -> list[str]:
+    return textwrap.wrap(text, int(inches * CHARACTERS_PER_INCH))
+
+
+def title(axis: Axes, text: str) -> None:
+    """A title over the left edge of a panel, wrapped to its width."""
+    axis.set_title("\n".join(_wrapped(text, PANEL[0] - 0.6)))
+
+
+def logarithmic(axis: Axes) -> None:
+    """Both axes logarithmic, with labels such as 0.1, 10 and 1k at the decades only."""
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(short_number)
+        side.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -1,0 +1,369 @@
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pbrl import report, store
+from pbrl.errors import ConfigError, StoreError
+from pbrl.report import figures, scores, style, tables
+from pbrl.report.study import Study, group, read
+from tests.report import report_folders as folders
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folders.study(tmp_path_factory.mktemp("complete"), seeds=3)
+
+
+def _write(root: Path, *configs: dict, level: float = 500, **summary) -> None:
+    rng = np.random.default_rng(0)
+    for config in configs:
+        rows = folders.learning_rows(level, rng=rng, labels=config["labels"])
+        folders.write(root, config, rows, **summary)
+
+
+def _texts(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every text of every figure of the study, notes and legends included."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(style, "save", lambda figure, *_: drawn.append(figure) or [])
+    figures.draw_all(study, folder, regrets=report.REGRETS)
+    found = []
+    for figure in drawn:
+        assert all(t.get_fontsize() >= 8 for t in figure.findobj(match=_has_text))
+        found += [t.get_text() for t in figure.findobj(match=_has_text)]
+    return "\n".join(found).replace("\n", " ")
+
+
+def _has_text(artist: object) -> bool:
+    return hasattr(artist, "get_text") and hasattr(artist, "get_fontsize")
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def test_scores_by_hand(tmp_path: Path) -> None:
+    curves = {"sac": [10, 50, 100, 100], "random": [10, 10, 10, 10], "pebble": [10, 25, 40, 60]}
+    for method, curve in curves.items():
+        teacher = "oracle" if method == "pebble" else None
+        rows = [
+            {"event": "eval", "step": step, "return": float(value), "labels": step // 1000}
+            for step, value in zip((0, 1000, 2000, 3000), curve, strict=True)
+        ]
+        folders.write(tmp_path, folders.online(method=method, teacher=teacher, steps=3000), rows)
+    found = json.loads(report.table(tmp_path, format="json"))
+    rows = {row["learner"]: row for row in found["returns"]["rows"]}
+    pebble = rows["pebble"]
+    assert pebble["return"]["point"] == 60
+    assert pebble["labels"] == 3
+    assert pebble["ratio to SAC"]["point"] == pytest.approx(0.6)
+    average = (25 / 50 + 40 / 100 + 60 / 100) / 3
+    assert pebble["ratio, training average"]["point"] == pytest.approx(average)
+    assert pebble["normalized"]["point"] == pytest.approx((60 - 10) / (100 - 10))
+    aggregates = {row["learner"]: row for row in found["aggregates"]["rows"]}
+    assert aggregates["pebble · oracle"]["optimality gap"]["point"] == pytest.approx(4 / 9)
+
+
+def test_final_score_is_the_mean_over_the_last_tenth() -> None:
+    steps = np.arange(0, 101, 5)
+    values = steps[:, None] * np.array([1.0, 2.0])
+    np.testing.assert_allclose(scores.final(values, steps), [97.5, 195.0])
+
+
+def test_a_ratio_to_nothing_is_not_shown(tmp_path: Path) -> None:
+    for method, level in (("sac", -300.0), ("pebble", -500.0)):
+        rows = [{"event": "eval", "step": s, "return": level, "labels": 1} for s in (0, 1000)]
+        teacher = None if method == "sac" else "oracle"
+        folders.write(tmp_path, folders.online(method=method, teacher=teacher), rows)
+    found = json.loads(report.table(tmp_path, format="json"))
+    assert list(found) == ["returns"]
+    assert "ratio to SAC" not in found["returns"]["rows"][0]
+    assert not any("ratio" in note for note in found["returns"]["notes"])
+
+
+def test_slope_recovers_a_logarithm() -> None:
+    duels = np.unique(np.geomspace(1, 10**6, 60).astype(int))
+    regret = np.stack([20.7 * np.log(duels) + 100, 3.0 * np.log(duels)], axis=-1)
+    regret[duels < 10**5] = 0  # only the last decade counts
+    np.testing.assert_allclose(scores.slope(duels, regret), [20.7, 3.0])
+    assert scores.slope(np.array([1, 100]), np.ones((2, 1))) is None
+
+
+def test_bandit_rows(complete: Path) -> None:
+    found = json.loads(report.table(complete, format="json", regrets=("weak",)))["bandits"]["rows"]
+    row = next(r for r in found if (r["problem"], r["algorithm"]) == ("six-rankers", "rmed1"))
+    assert row["repetitions"] == 20
+    assert row["duels"] == 100_000
+    assert row["duels/s"] == 3.1e7
+    assert row["resets"] == 2
+    assert "average regret" not in row
+    bandit = next(b for b in read(complete).bandits if b.label == "rmed1")
+    assert row["weak regret"]["point"] == pytest.approx(bandit.regret["weak"][-1].mean())
+    assert row["weak regret"]["low"] < row["weak regret"]["point"] < row["weak regret"]["high"]
+    assert row["weak slope"]["point"] == pytest.approx(0.3 * 22, rel=0.15)
+
+
+def test_an_interval_does_not_depend_on_other_cells(complete: Path) -> None:
+    whole = read(complete)
+    alone = dataclasses.replace(whole, lines=whole.lines[:1], bandits=[])
+    rows = tables.build(alone, regrets=())[0].rows
+    again = tables.build(whole, regrets=())[0].rows
+    assert rows[0]["return"] in [row["return"] for row in again]
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def test_seeds_are_joined_and_settings_kept_apart(tmp_path: Path) -> None:
+    for labels in (50, 100):
+        _write(tmp_path, *(folders.online(seed=seed, labels=labels) for seed in range(2)))
+    _write(tmp_path, folders.online(query="entropy"))
+    found = {line.label: line.runs for line in read(tmp_path).lines}
+    assert len(found) == 3
+    assert sorted(found.values()) == [1, 2, 2]
+    assert any("labels=50" in label for label in found)
+    assert any("query=entropy" in label for label in found)
+    assert not any("seed" in label for label in found)
+
+
+def test_seeds_evaluated_at_different_steps_are_compared_where_both_were(tmp_path: Path) -> None:
+    for seed, steps in enumerate(((0, 1000, 2000), (0, 2000, 3000))):
+        rows = [{"event": "eval", "step": s, "return": float(s), "labels": 0} for s in steps]
+        folders.write(tmp_path, folders.online(seed=seed), rows)
+    (line,) = read(tmp_path).lines
+    assert line.steps.tolist() == [0, 2000]
+    assert line.returns.tolist() == [[0, 0], [2000, 2000]]
+
+
+def test_efficiency_takes_the_last_evaluation_of_each_count(tmp_path: Path) -> None:
+    for seed, answered in enumerate(((0, 10, 10, 20), (0, 0, 15, 20))):
+        rows = [
+            {"event": "eval", "step": i * 1000, "return": float(10 * i), "labels": labels}
+            for i, labels in enumerate(answered)
+        ]
+        folders.write(tmp_path, folders.online(seed=seed), rows)
+    found = figures._efficiency_curve(read(tmp_path).lines[0])
+    assert found is not None
+    assert found[0].tolist() == [0, 10, 15, 20]
+    assert found[1].T.tolist() == [[0, 20, 20, 30], [10, 10, 20, 30]]
+
+
+# --- what is missing is said --------------------------------------------------------------------
+
+
+def _damaged(root: Path) -> Path:
+    """Two good cells, one failed, one with a truncated file, one that never ran."""
+    cells = [store.Cell(root, folders.online(seed=seed)) for seed in range(5)]
+    _write(root, *(folders.online(seed=seed) for seed in (0, 1, 3)))
+    with cells[2].lock():
+        cells[2].fail("numeric", "reward <nan> at step 7", traceback="", command="pbrl run x")
+    parquet = cells[3].path / "metrics.parquet"
+    parquet.write_bytes(parquet.read_bytes()[:-5])
+    store.write_plan(root, cells)
+    return root
+
+
+def test_missing_and_failed_cells_are_named_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _damaged(tmp_path)
+    page = report.html(root).read_text()
+    assert "reward &lt;nan&gt; at step 7" in page
+    assert "<nan>" not in page
+    texts = _texts(read(root), tmp_path / "figures", monkeypatch)
+    for text in (report.table(root), page, texts):
+        for status, seed in (("ailed", 2), ("nreadable", 3), ("issing", 4)):
+            assert re.search(status, text)
+            assert f"pebble · oracle on walker-walk seed {seed}" in text
+    assert "metrics.parquet is truncated" in report.table(root)
+    with pytest.raises(StoreError, match=r"Failed, 1 cell: .*seed 2.*Run the suite again"):
+        report.table(root, strict=True)
+
+
+def test_a_complete_study_is_not_complained_about(complete: Path) -> None:
+    assert read(complete).problems() == []
+    assert report.table(complete, strict=True) == report.table(complete)
+
+
+def test_mixed_versions_are_named(complete: Path) -> None:
+    study = read(complete)
+    assert set(study.versions) >= {"pbrl", "numpy"}
+    mixed = dataclasses.replace(study, versions={"torch": Counter({"2.12": 3, "2.13": 9})})
+    assert mixed.problems() == ["Mixed versions of torch: 3 cells 2.12, 9 cells 2.13"]
+    assert "Mixed versions of torch" in tables.table_text(
+        mixed, format="md", strict=False, regrets=()
+    )
+    with pytest.raises(StoreError, match="Mixed versions"):
+        tables.table_text(mixed, format="md", strict=True, regrets=())
+
+
+def test_versions_are_read_from_the_manifests(complete: Path) -> None:
+    results = store.load(complete)
+    other = dataclasses.replace(results.cells[0], environment={"pbrl": "0.0.9", "source": "f" * 64})
+    study = group(store.Results([other, *results.cells[1:]], results.frame))
+    assert any("1 cell 0.0.9 ffffffff" in text for text in study.problems())
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_no_band_below_three_seeds_and_the_figure_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: int
+) -> None:
+    _write(tmp_path, *(folders.online(seed=seed) for seed in range(seeds)))
+    bands = []
+    monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda *a, **k: bands.append(a))
+    text = _texts(read(tmp_path), tmp_path, monkeypatch)
+    if seeds < 3:
+        assert not bands
+        assert f"Mean of {seeds} seed{'s' * (seeds > 1)}: too few for an interval" in text
+        assert "[" not in report.table(tmp_path).split("- [low")[0]
+    else:
+        assert bands
+        assert "Mean of 3 seeds; shaded: 95 % bootstrap interval." in text
+
+
+def test_lines_without_a_band_are_named_when_others_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, *(folders.online(seed=seed) for seed in range(3)))
+    _write(tmp_path, folders.online(method="sac", teacher=None))
+    text = _texts(read(tmp_path), tmp_path, monkeypatch)
+    assert "Mean of 1 to 3 seeds" in text
+    assert "not drawn below 3 seeds: sac on walker-walk (1)" in text
+
+
+def test_a_folder_without_a_finished_cell(tmp_path: Path) -> None:
+    store.write_plan(tmp_path, [store.Cell(tmp_path, folders.online())])
+    assert "missing" in report.table(tmp_path)
+    assert report.plot(tmp_path) == []
+    assert "0 finished cells of 1" in report.html(tmp_path).read_text()
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="not a results folder"):
+        report.table(tmp_path)
+
+
+# --- formats ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "latex", "json"])
+def test_the_same_folder_gives_the_same_text(complete: Path, format: str) -> None:
+    assert report.table(complete, format=format) == report.table(complete, format=format)
+
+
+def test_csv_is_one_rectangle_with_exact_numbers(complete: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(report.table(complete, format="csv"))))
+    assert {row["table"] for row in rows} == {"returns", "aggregates", "improvement", "bandits"}
+    exact = json.loads(report.table(complete, format="json"))["returns"]["rows"][0]["return"]
+    assert float(rows[0]["return"]) == exact["point"]
+    assert float(rows[0]["return low"]) == exact["low"]
+
+
+def test_markdown_columns_align(complete: Path) -> None:
+    for block in re.findall(r"(?:^\|.*\n)+", report.table(complete), flags=re.MULTILINE):
+        assert len({len(line) for line in block.splitlines()}) == 1
+
+
+def test_latex_escapes_and_balances() -> None:
+    text = tables._latex([tables.Table("x", "A & B", [{"a_b": "50 % <$>"}], ["n_1"])])
+    assert r"\caption{A \& B}" in text
+    assert r"a\_b \\" in text
+    assert r"50 \% $<$\$$>$ \\" in text
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+
+
+def test_unknown_format_and_regret(complete: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown table format 'mdd'; did you mean 'md'"):
+        report.table(complete, format="mdd")
+    with pytest.raises(ConfigError, match="no cell recorded regret 'week'; did you mean 'weak'"):
+        report.plot(complete, regrets=("week",))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (1234567, "1,234,567"),
+        (0.12345, "0.123"),
+        (12.345, "12.35"),
+        (123.45, "123.5"),
+        (12345.6, "12,346"),
+        (scores.Estimate(0.5), "0.500"),
+        (scores.Estimate(512.31, 498.2, 530.0), "512.3 [498.2, 530.0]"),
+    ],
+)
+def test_numbers_as_people_read_them(value: tables.Value, text: str) -> None:
+    assert tables.shown(value) == text
+
+
+# --- figures and page ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(complete: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in report.plot(complete)}
+
+
+def test_figures_repeat_to_the_byte_and_leave_matplotlib_alone(
+    complete: Path, drawn: dict[Path, bytes]
+) -> None:
+    names = ("returns", "efficiency", "profiles", "regret-average", "regret-weak")
+    files = {f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")}
+    assert {path.name for path in drawn} == files
+    before = dict(matplotlib.rcParams)
+    assert {path: path.read_bytes() for path in report.plot(complete)} == drawn
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_regret_figure_has_changes_and_bound(
+    complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = _texts(read(complete), tmp_path, monkeypatch)
+    for part in ("lower bound C ln T", "problem changes", "duels", "Mean of 20 repetitions",
+                 "cumulative weak regret", "environment steps", "labels answered"):  # fmt: skip
+        assert part in text
+
+
+def test_many_lines_are_split_by_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers = ("oracle", "mistake", "skip", "equal")
+    for teacher in teachers:
+        for method in ("pebble", "reed"):
+            _write(tmp_path, folders.online(method=method, teacher=teacher))
+    _write(tmp_path, folders.online(method="sac", teacher=None))
+    study = read(tmp_path)
+    panels = dict(figures._panels(study, study.lines))
+    assert set(panels) == {f"walker-walk, {teacher} teacher" for teacher in teachers}
+    for lines in panels.values():
+        assert lines[0].learner == "sac"
+        assert sorted(x.learner for x in lines[1:]) == ["pebble", "reed"]
+
+
+def test_labels_are_text_and_not_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = folders.online()
+    config["method"]["label"] = r"a<b>$\frac{$ & " + "long " * 30
+    _write(tmp_path, config)
+    page = report.html(tmp_path).read_text()
+    assert "a<b>" not in page
+    assert "a&lt;b&gt;" in page
+
+
+def test_styles_stay_apart() -> None:
+    styles = style.line_styles([f"line {i}" for i in range(30)], ["sac", "random"])
+    assert len(set(styles.values())) == 32
+    nearest = list(styles.values())[:8]
+    assert len({(x.color, x.dash) for x in nearest}) == 8
+    assert len({x.marker for x in nearest[2:]}) == 6
+
+
+def test_the_page_needs_nothing_else(complete: Path, drawn: dict[Path, bytes]) -> None:
+    page = report.html(complete, list(drawn)).read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|href=", page)
+    assert str(complete.parent) not in page
