@@ -49,8 +49,9 @@ def kto(
     λ_D n_D/(λ_U n_U) in [1, 4/3].
     """
     u = beta * (score - baseline)
-    weight = torch.where(desirable, desirable_weight, undesirable_weight)
-    return weight * torch.sigmoid(torch.where(desirable, -u, u))
+    return torch.where(
+        desirable, desirable_weight * torch.sigmoid(-u), undesirable_weight * torch.sigmoid(u)
+    )
 
 
 @loss(
@@ -72,8 +73,9 @@ def apo_zero_unpaired(
 ) -> Tensor:
     """KTO with z = 0: 1 - σ(beta ρ) for good and σ(beta ρ) for bad items, weighted by side."""
     u = beta * score
-    weight = torch.where(desirable, desirable_weight, undesirable_weight)
-    return weight * torch.sigmoid(torch.where(desirable, -u, u))
+    return torch.where(
+        desirable, desirable_weight * torch.sigmoid(-u), undesirable_weight * torch.sigmoid(u)
+    )
 
 
 @loss(
@@ -174,12 +176,9 @@ def pmpo(
             f"{'a' if isinstance(kl, Tensor) else 'no'} kl tensor is unbounded below; expected "
             "beta > 0 with kl, or alpha = 1"
         )
-    weight = torch.where(
-        desirable,
-        -alpha * desirable.numel() / max(good, 1),
-        (1 - alpha) * desirable.numel() / max(bad, 1),
-    )
-    return weight * log_prob + beta * kl
+    of_good = -alpha * log_prob.numel() / max(good, 1) * log_prob
+    of_bad = (1 - alpha) * log_prob.numel() / max(bad, 1) * log_prob
+    return torch.where(desirable, of_good, of_bad) + beta * kl
 
 
 @loss(

@@ -45,9 +45,10 @@ def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float 
     """
     require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
     shared = torch.minimum(chosen.mask.sum(-1), rejected.mask.sum(-1)).unsqueeze(-1)
-    scores = [
-        x.score(torch.where(x.mask.cumsum(-1) <= shared, 1.0, alpha)) for x in (chosen, rejected)
-    ]
+    scores = []
+    for item in (chosen, rejected):
+        tail = item.mask.cumsum(-1) > shared
+        scores.append(item.score(~tail) + alpha * item.score(tail))
     return logistic(beta * (scores[0] - scores[1]))
 
 
