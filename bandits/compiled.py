@@ -136,7 +136,8 @@ def attach(kind: type[types.Type], name: str, method: Any) -> None:
     """
     bare = FunctionType(method.__code__, method.__globals__, name, method.__defaults__)
     typing = eval(f"lambda {', '.join(inspect.signature(method).parameters)}: bare", {"bare": bare})
-    overload_method(kind, name, jit_options={"error_model": "numpy"})(typing)
+    options = {"error_model": "numpy"}
+    overload_method(kind, name, jit_options=options)(typing)  # type: ignore[call-arg]
 
 
 def _state(started: Any) -> StateType:

@@ -41,3 +41,37 @@ def kl(x: float, y: float) -> float:
     if x < 1.0:
         value += (1.0 - x) * math.log((1.0 - x) / (1.0 - y))
     return value
+
+
+@register_jitable
+def record_rivals(
+    W: np.ndarray, mean: np.ndarray, width: np.ndarray, i: int, j: int, won: bool
+) -> float:
+    """Count a duel of i != j in W; returns p_ij.
+
+    Keeps, for rival j against champion c, at [c, j] (read in order by `strongest_rival`) the mean
+    p_jc and the width 1/sqrt(N_jc). Start them at 1 and 0: then U = 1 for a pair that never met.
+    """
+    W[i, j] += won
+    W[j, i] += not won
+    n = W[i, j] + W[j, i]
+    p = W[i, j] / n
+    mean[j, i], mean[i, j] = p, 1.0 - p
+    width[j, i] = width[i, j] = 1.0 / math.sqrt(n)
+    return p
+
+
+@register_jitable
+def strongest_rival(mean: np.ndarray, width: np.ndarray, c: int, scale: float, rng: Any) -> int:
+    """argmax_j of U_jc = mean[c, j] + scale width[c, j], U_cc = 1/2; ties random, never to c."""
+    best, d, ties = 0.5, c, 0
+    for j in range(len(mean)):
+        if j != c:
+            u = mean[c, j] + scale * width[c, j]
+            if u > best or (u == best and ties == 0):
+                best, d, ties = u, j, 1
+            elif u == best:
+                ties += 1
+                if rng.integers(ties) == 0:
+                    d = j
+    return d

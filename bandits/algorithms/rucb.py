@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import pick
+from bandits.estimates import pick, record_rivals, strongest_rival
 from bandits.registry import algorithm
 
 
 @algorithm("rucb")
 @compiled
 class RUCB:
-    """Champion from the arms that may still be best, against its strongest possible rival.
+    """Relative Upper Confidence Bound: an arm that may be best meets its strongest possible rival.
 
     U_ij = p_ij + sqrt(alpha ln t / N_ij), 1 for a pair not yet met; alpha > 1/2, 0.51 in the
     paper's experiments. Needs a Condorcet winner. O(K) per duel: U_ij >= 1/2 exactly when
@@ -37,7 +37,6 @@ class RUCB:
         self.W = np.zeros((K, K), np.int64)
         self.loss = np.zeros((K, K))  # [i, j]: N_ij (p_ij - 1/2)^2 where p_ij < 1/2, else 0
         self.worst = np.zeros(K)  # its maximum over j: i is a candidate while this <= alpha ln t
-        # Of rival j against champion c, kept at [c, j] to be read in order: p_jc and 1/sqrt(N_jc).
         self.rival_mean = np.ones((K, K))
         self.rival_width = np.zeros((K, K))
         self.candidate = np.ones(K, np.bool_)
@@ -47,7 +46,7 @@ class RUCB:
         self.t += 1
         budget = self.alpha * math.log(self.t)
         c = self.champion(budget, rng)
-        return c, self.rival(c, math.sqrt(budget), rng)
+        return c, strongest_rival(self.rival_mean, self.rival_width, c, math.sqrt(budget), rng)
 
     def champion(self, budget: float, rng: Any) -> int:
         """An arm of C = {i: U_ij >= 1/2 for all j}; B holds at most one arm of earlier C."""
@@ -72,32 +71,11 @@ class RUCB:
             C[self.B] = False
         return pick(C, rng)
 
-    def rival(self, c: int, width: float, rng: Any) -> int:
-        """argmax_j U_jc, which is c itself exactly when all other U_jc < 1/2."""
-        best = 0.5
-        d = c
-        ties = 0
-        for j in range(self.worst.size):
-            if j != c:
-                u = self.rival_mean[c, j] + width * self.rival_width[c, j]
-                if u > best or (u == best and ties == 0):
-                    best, d, ties = u, j, 1
-                elif u == best:
-                    ties += 1
-                    if rng.integers(ties) == 0:
-                        d = j
-        return d
-
     def observe(self, i: int, j: int, won: bool) -> None:
         if i == j:
             return
-        self.W[i, j] += won
-        self.W[j, i] += not won
-        n = self.W[i, j] + self.W[j, i]
-        p = self.W[i, j] / n
-        self.rival_mean[j, i], self.rival_mean[i, j] = p, 1.0 - p
-        self.rival_width[j, i] = self.rival_width[i, j] = 1.0 / math.sqrt(n)
-        lost = n * (p - 0.5) ** 2
+        p = record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
+        lost = (self.W[i, j] + self.W[j, i]) * (p - 0.5) ** 2
         self.loss[i, j] = lost if p < 0.5 else 0.0
         self.loss[j, i] = lost if p > 0.5 else 0.0
         self.worst[i] = self.loss[i].max()

@@ -1,0 +1,163 @@
+"""Copeland Confidence Bound.
+
+Zoghi, Karnin, Whiteson & de Rijke, "Copeland Dueling Bandits", NeurIPS 2015, Algorithm 1, with the
+details of the published code of Wu & Liu.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bandits.compiled import compiled
+from bandits.estimates import pick, record_rivals
+from bandits.registry import algorithm
+
+
+@algorithm("ccb")
+@compiled
+class CCB:
+    """Copeland Confidence Bound: optimistic Copeland winners against arms that may disprove them.
+
+    U, L = p +- sqrt(alpha ln t / N), alpha > 1/2. `lost[i, j]` says that i surely loses to j:
+    U_ij < 1/2, which is L_ji > 1/2; the optimistic score of i is cU_i = K - 1 - #{j: lost[i, j]},
+    the pessimistic one cL_i = #{j: lost[j, i]}. B are the arms that may be winners, rivals[i] the
+    arms thought to beat i, LC the number of losses of a winner. For Copeland winners.
+    """
+
+    alpha: float = 0.51
+
+    learns_from_any_pair = True
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0.5:
+            raise ValueError(f"ccb: alpha = {self.alpha}; it must be greater than 1/2")
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.K = K
+        self.t = 0
+        self.W = np.zeros((K, K), np.int64)
+        self.rival_mean = np.ones((K, K))
+        self.rival_width = np.zeros((K, K))
+        # N_ij (p_ij - 1/2)^2 where p_ij < 1/2, else 0: above alpha ln t exactly when lost[i, j].
+        self.loss = np.zeros((K, K))
+        self.lost = np.zeros((K, K), np.bool_)
+        self.budget = 0.0
+        self.next_flip = 0.0  # the first loss that alpha ln t will reach: then `lost` changes
+        self.B = np.ones(K, np.bool_)
+        self.rivals = np.zeros((K, K), np.bool_)
+        self.C = np.ones(K, np.bool_)
+        self.both = np.ones(K, np.bool_)  # scratch
+        self.upper = np.zeros(K, np.int64)
+        self.lower = np.zeros(K, np.int64)
+        self.LC = K
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        self.t += 1
+        self.budget = self.alpha * math.log(self.t)
+        if self.budget >= self.next_flip:
+            self.refresh(rng)
+        if rng.random() < 0.25:
+            i, j = self.disputed_pair(rng)
+            if i >= 0:
+                return i, j
+        common = 0
+        for i in range(self.K):
+            self.both[i] = self.B[i] and self.C[i]
+            common += self.both[i]
+        c = pick(self.both if common and rng.random() < 2 / 3 else self.C, rng)
+        d = self.opponent(c, True, rng) if rng.random() < 0.5 else -1
+        return c, d if d >= 0 else self.opponent(c, False, rng)
+
+    def refresh(self, rng: Any) -> None:
+        """Update all sets; between two changes of `lost` this would change nothing."""
+        self.upper[:] = self.K - 1
+        self.lower[:] = 0
+        self.next_flip = np.inf
+        refuted = False
+        for i in range(self.K):
+            for j in range(self.K):
+                lost = self.loss[i, j] > self.budget
+                self.lost[i, j] = lost
+                self.upper[i] -= lost
+                self.lower[j] += lost
+                if lost:
+                    self.next_flip = min(self.next_flip, self.loss[i, j])
+                    refuted |= self.rivals[j, i]  # a supposed rival of j surely loses to it
+        if refuted:
+            self.forget()
+        most, sure, left = self.upper.max(), self.lower.max(), 0
+        for i in range(self.K):
+            self.C[i] = self.upper[i] == most
+            if self.B[i] and self.upper[i] < sure:
+                self.B[i] = False
+                if self.rivals[i].sum() != self.LC + 1:
+                    self.rivals[i] = self.lost[i]
+            left += self.B[i]
+        if left == 0:
+            self.forget()
+        for i in range(self.K):
+            if self.C[i] and most == self.lower[i]:
+                self.found(i, self.K - 1 - most, rng)
+
+    def forget(self) -> None:
+        self.B[:] = True
+        self.rivals[:] = False
+        self.LC = self.K
+
+    def found(self, i: int, losses: int, rng: Any) -> None:
+        """i surely is a Copeland winner with this many losses: one rival more disproves an arm."""
+        self.B[i] = True
+        self.rivals[i] = False
+        self.LC = losses
+        for j in range(self.K):
+            if j != i:
+                size = self.rivals[j].sum()
+                if size < losses + 1:
+                    self.rivals[j] = False
+                while size > losses + 1:
+                    self.rivals[j, pick(self.rivals[j], rng)] = False
+                    size -= 1
+
+    def disputed_pair(self, rng: Any) -> tuple[int, int]:
+        """A uniformly random (i, j), j in rivals[i], that is still undecided; (-1, -1) if none."""
+        count = 0
+        pair = (-1, -1)
+        for i in range(self.K):
+            for j in range(self.K):
+                if self.rivals[i, j] and not self.lost[i, j] and not self.lost[j, i]:
+                    count += 1
+                    if rng.integers(count) == 0:
+                        pair = (i, j)
+        return pair
+
+    def opponent(self, c: int, rivals_only: bool, rng: Any) -> int:
+        """argmax of U_jc over arms (or rivals[c]) with L_jc <= 1/2, c only if none ties; or -1."""
+        scale = math.sqrt(self.budget)
+        best, d, ties = -1.0, -1, 0
+        if not rivals_only or self.rivals[c, c]:
+            best, d = 0.5, c
+        for j in range(self.K):
+            if j != c and not self.lost[c, j] and (self.rivals[c, j] or not rivals_only):
+                u = self.rival_mean[c, j] + scale * self.rival_width[c, j]
+                if u > best or (u == best and ties == 0):
+                    best, d, ties = u, j, 1
+                elif u == best:
+                    ties += 1
+                    if rng.integers(ties) == 0:
+                        d = j
+        return d
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        if i == j:
+            return
+        p = record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
+        loss = (self.W[i, j] + self.W[j, i]) * (p - 0.5) ** 2
+        self.loss[i, j] = loss if p < 0.5 else 0.0
+        self.loss[j, i] = loss if p > 0.5 else 0.0
+        for a, b in ((i, j), (j, i)):
+            if (self.loss[a, b] > self.budget) != self.lost[a, b]:
+                self.next_flip = 0.0
+
+    def winner(self) -> int:
+        return int(self.C.argmax())

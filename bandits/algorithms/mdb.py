@@ -1,0 +1,102 @@
+"""Monitored Dueling Bandits (MDB).
+
+Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 2024 (arXiv
+2202.00935); class MonitoredDuelingBandits of the published code.
+"""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bandits.algorithms import create
+from bandits.compiled import compiled
+from bandits.detector import Windows, mdb_constants
+from bandits.registry import algorithm
+
+
+@algorithm("mdb")
+@compiled
+class MDB:
+    """For strong regret: a base algorithm, interrupted at rate gamma to watch every pair.
+
+    An alarm of any pair restarts everything. M is the expected number of segments, `delta` the
+    smallest change of some pair. With `transfer`, a base that can learn from any pair is also shown
+    the monitoring duels.
+    """
+
+    base: str = "ws-s"
+    M: int = 10
+    delta: float = 0.6
+    transfer: bool = True
+
+    def __post_init__(self) -> None:
+        if self.M < 1 or not 0 < self.delta <= 1:
+            raise ValueError(
+                f"mdb: M = {self.M} and delta = {self.delta}; expected M >= 1 and 0 < delta <= 1"
+            )
+        self.alg = create(self.base)
+        self.shared = self.transfer and getattr(self.alg, "learns_from_any_pair", False)
+        self.windows = Windows()
+
+    def check(self, K: int, T: int) -> None:
+        """Warn where little but monitoring happens.
+
+        Raises ValueError for fewer than 2 arms, and a horizon too short for any detection.
+        """
+        if K < 2:
+            raise ValueError(f"mdb needs at least 2 arms; found K = {K}")
+        if (4 * T + 2) * math.sqrt(T) <= math.sqrt(self.M) * K:
+            raise ValueError(
+                f"mdb: a horizon of {T} is too short for K = {K} arms and M = {self.M} segments"
+            )
+        w, _, gamma = mdb_constants(K, T, self.M, self.delta)
+        if gamma > 0.9:
+            warnings.warn(
+                f"mdb monitors in a share of {min(gamma, 1):.0%} of the duels with window {w}, "
+                f"K = {K}, T = {T}, M = {self.M}, delta = {self.delta}: {self.base} hardly plays; "
+                "a longer horizon, larger delta or smaller M is needed",
+                stacklevel=2,
+            )
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.K, self.T = K, T
+        w, self.b, gamma = mdb_constants(K, T, self.M, self.delta)
+        P = K * (K - 1) // 2
+        self.period = max(P, int(math.floor(P / gamma)))
+        self.pairs = np.empty((P, 2), np.int64)
+        for i in range(K):
+            for j in range(i + 1, K):
+                self.pairs[i * (2 * K - i - 1) // 2 + j - i - 1] = i, j
+        for last in range(P - 1, 0, -1):  # a random order, kept for the whole run
+            k = rng.integers(last + 1)
+            swapped = self.pairs[last].copy()
+            self.pairs[last] = self.pairs[k]
+            self.pairs[k] = swapped
+        self.windows.start(P, w)
+        self.alg.start(K, T, rng)
+        self.step = -1  # position in the period: below P a pair is monitored, else the base plays
+        self.alarm = False
+        self.resets = 0
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        if self.alarm:
+            self.alg.start(self.K, self.T, rng)
+            self.alarm = False
+            self.step = -1
+        self.step = self.step + 1 if self.step + 1 < self.period else 0
+        if self.step < len(self.pairs):
+            return self.pairs[self.step, 0], self.pairs[self.step, 1]
+        return self.alg.choose(rng)
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        if self.step >= len(self.pairs):
+            self.alg.observe(i, j, won)
+            return
+        if self.shared:
+            self.alg.observe(i, j, won)
+        if self.windows.push(self.step, won) > self.b:
+            self.windows.clear()
+            self.resets += 1
+            self.alarm = True

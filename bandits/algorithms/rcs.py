@@ -1,0 +1,70 @@
+"""Relative Confidence Sampling.
+
+Zoghi, Whiteson, de Rijke & Munos, "Relative Confidence Sampling for Efficient On-Line Ranker
+Evaluation", WSDM 2014, Algorithm 1.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bandits.compiled import compiled
+from bandits.estimates import pick, record_rivals, strongest_rival
+from bandits.registry import algorithm
+
+
+@algorithm("rcs")
+@compiled
+class RCS:
+    """Relative Confidence Sampling: the champion of a sampled tournament meets its likeliest rival.
+
+    theta_ij ~ Beta(W_ij + 1, W_ji + 1); if no arm beats all others in the sample, the champion is
+    the arm that was champion least often. alpha > 1/2. Needs a Condorcet winner. Only samples that
+    decide who wins the tournament are drawn, which leaves the law of the champion unchanged.
+    """
+
+    alpha: float = 0.51
+
+    learns_from_any_pair = True
+
+    def __post_init__(self) -> None:
+        if self.alpha <= 0.5:
+            raise ValueError(f"rcs: alpha = {self.alpha}; it must be greater than 1/2")
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.t = 0
+        self.W = np.zeros((K, K), np.int64)
+        self.championships = np.zeros(K, np.int64)
+        self.rival_mean = np.ones((K, K))
+        self.rival_width = np.zeros((K, K))
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        self.t += 1
+        c = self.champion(rng)
+        self.championships[c] += 1
+        scale = math.sqrt(self.alpha * math.log(self.t))
+        return c, strongest_rival(self.rival_mean, self.rival_width, c, scale, rng)
+
+    def champion(self, rng: Any) -> int:
+        """The arm that beats all others in the sample, else one with the fewest championships."""
+        c, previous = 0, -1
+        for j in range(1, self.championships.size):  # a knock-out: all but c lose a duel in it
+            if self.sampled_win(j, c, rng):
+                c, previous = j, c
+        for j in range(
+            c
+        ):  # c has won against all later arms and `previous`, not yet met the others
+            if j != previous and not self.sampled_win(c, j, rng):
+                return pick(self.championships == self.championships.min(), rng)
+        return c
+
+    def sampled_win(self, i: int, j: int, rng: Any) -> bool:
+        return rng.beta(self.W[i, j] + 1.0, self.W[j, i] + 1.0) > 0.5
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        if i != j:
+            record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
+
+    def winner(self) -> int:
+        return int(self.championships.argmax())
