@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import traceback
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bandits.registry import ALGORITHMS, PROBLEMS, algorithm, problem
-from envs.registry import ENVS, env
+from envs.registry import ENVS, REQUIRED, env
 from pbrl.errors import ConfigError, PluginError, did_you_mean
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,6 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "bandit": ("bandits/algorithms", "algorithm", "pbrl.bandits"),
     "problem": ("bandits/problems", "problem", "pbrl.problems"),
 }
-REQUIRED = "<required>"
 
 _REGISTERED: dict[str, dict[str, Any]] = {
     "env": ENVS,
@@ -341,7 +341,8 @@ def config_class(train: Any) -> Any:
 
 def _describe_env(spec: Any) -> Entry:
     parameters = {n: Parameter(n, kind, default) for n, (kind, default) in spec.parameters.items()}
-    meta = {"horizon": spec.horizon, "reward_range": list(spec.reward_range)}
+    bounds = [b if math.isfinite(b) else None for b in spec.reward_range]
+    meta = {"horizon": spec.horizon, "reward_range": bounds}
     return Entry("env", spec.name, spec.summary, spec.__module__, parameters, meta)
 
 

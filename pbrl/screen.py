@@ -100,7 +100,7 @@ def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 
 def _rates(cells: "list[Cell]") -> dict[str, float]:
-    """Median seconds per step or duel of the cells that are done, by kind, task, learner, teacher."""
+    """Median seconds per step or duel of finished cells, by kind, task, learner and teacher."""
     found: dict[str, list[float]] = {}
     for cell in cells:
         manifest = cell.manifest()

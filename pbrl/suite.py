@@ -242,6 +242,7 @@ def _expand(
         asked = itertools.product(axes["teacher"], block.labels) if learns else [(None, 0)]
         for teacher, labels in asked:
             filled = _with_budget(method, described["method", method["name"]], steps, labels, where)
+            _check_first_session(filled, env, where)
             found += [
                 {
                     "kind": "online",
@@ -277,6 +278,21 @@ def _with_budget(
                 "label_interval"
             )
     return filled
+
+
+def _check_first_session(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
+    """Segments come from complete episodes: there must be one when the first session comes."""
+    if "label_interval" not in method:
+        return
+    parameters = {k: v for k, v in env.items() if k not in ("name", "label")}
+    horizon = registry.resolve("env", env["name"]).resolve(parameters).horizon
+    first = schedule.sessions_of(method)[0][0]
+    if first < horizon:
+        raise ConfigError(
+            f"{where}: {method['label']} first asks at step {first}, but the first episode of "
+            f"{env['label']} ends at step {horizon}; raise unsup_steps by at least "
+            f"{horizon - first}"
+        )
 
 
 def _named(
