@@ -1,5 +1,6 @@
 """Every figure of a results folder, drawn in the house style and saved as PNG and PDF."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -8,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pbrl.report import scores, statistics, style
-from pbrl.report.study import Bandit, Line, Study, generator
+from pbrl.report.study import Bandit, Line, Study, generator, listed
 from pbrl.report.tables import check_regrets
 
-MOST_LINES = 8  # per panel; a task with more is split by teacher
-MOST_PANELS = 12  # per figure; more go to a second one
+MOST_LINES = 8  # per panel; with more on a task, every teacher gets its own panels
+MOST_PANELS = 8  # per figure, which then fills a page; more go to a second one
 BAND = "shaded: 95 % bootstrap interval"
 
 
@@ -63,9 +64,9 @@ Curve = Callable[[Line], tuple[np.ndarray, np.ndarray] | None]
 
 def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> list[Path]:
     """One panel per task (and teacher, where lines are many): mean over seeds and its interval."""
-    styles = _styles(study)
+    styles, split = _styles(study), _is_split(study)
     drawn = [line for line in study.lines if curve(line) is not None]
-    pages = _pages(list(_panels(study, drawn)))
+    pages = _pages(list(_panels(drawn, split=split)))
     written = []
     for number, panels in enumerate(pages):
         figure, axes = style.grid(len(panels), columns=2)
@@ -74,7 +75,8 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
             for line in lines:
                 found = curve(line)
                 assert found is not None
-                _draw(axis, *found, styles[line.label], line.label, name, line.task)
+                shown = line.learner if split else line.label
+                _draw(axis, *found, styles[shown], shown, name, line.task, line.teacher)
             if name == "efficiency":
                 _draw_truth(axis, study, lines)
             axis.set_xlabel("labels answered" if name == "efficiency" else "environment steps")
@@ -83,8 +85,7 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
             axis.margins(x=0.02)
             if name == "success":
                 axis.set_ylim(-0.02, 1.02)
-        shown = [line for _, lines in panels for line in lines]
-        notes = [_seeds(shown, "seed"), *study.problems()]
+        notes = [_seeds([line for _, lines in panels for line in lines], "seed"), *study.problems()]
         if name == "efficiency":
             notes.insert(1, "Each point: the last evaluation with no more labels answered.")
         style.finish(figure, axes, notes)
@@ -127,16 +128,23 @@ def _draw_truth(axis: Axes, study: Study, lines: Sequence[Line]) -> None:
         axis.axhline(level, color=style.BLACK, linewidth=1.1, label=f"{truth.label}, at its end")
 
 
-def _panels(study: Study, lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
+def _is_split(study: Study) -> bool:
+    """Whether lines are so many that each teacher gets its own panels, and learners the styles."""
+    counts = Counter(line.task for line in study.lines)
+    return max(counts.values(), default=0) > MOST_LINES and any(x.teacher for x in study.lines)
+
+
+def _panels(lines: Sequence[Line], *, split: bool) -> Iterator[tuple[str, list[Line]]]:
     """(title, lines) of each panel, baselines first."""
     for task in dict.fromkeys(line.task for line in lines):
         here = sorted(
             (line for line in lines if line.task == task), key=lambda x: not scores.is_baseline(x)
         )
-        if len(here) <= MOST_LINES:
+        teachers = dict.fromkeys(line.teacher for line in here if line.teacher)
+        if not split or not teachers:
             yield task, here
             continue
-        for teacher in dict.fromkeys(line.teacher for line in here if line.teacher):
+        for teacher in teachers:
             yield f"{task}, {teacher} teacher", [x for x in here if x.teacher in ("", teacher)]
 
 
@@ -145,8 +153,11 @@ def _pages(panels: list[tuple[str, list[Line]]]) -> list[list[tuple[str, list[Li
 
 
 def _styles(study: Study) -> dict[str, style.LineStyle]:
-    baselines = [line.label for line in study.lines if scores.is_baseline(line)]
-    return style.line_styles([line.label for line in study.lines], sorted(baselines, reverse=True))
+    """By label, or by learner where teachers have their own panels."""
+    split = _is_split(study)
+    names = {(line.learner if split else line.label): line for line in study.lines}
+    baselines = [name for name, line in names.items() if scores.is_baseline(line)]
+    return style.line_styles(list(names), sorted(baselines, reverse=True))
 
 
 def _numbered(name: str, number: int, pages: Sequence[object]) -> str:
@@ -163,7 +174,7 @@ def _seeds(lines: Sequence[Line | Bandit], noun: str) -> str:
     if len(few) == len(lines):
         return f"{text}: too few for an interval, none is drawn."
     if few:
-        named = "; ".join(f"{x.label} on {x.task} ({x.runs})" for x in few)
+        named = listed([f"{x.label} on {x.task} ({x.runs})" for x in few])
         return f"{text}; {BAND}, not drawn below 3 {noun}s: {named}."
     return f"{text}; {BAND}."
 
@@ -180,22 +191,23 @@ def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[P
         return []
     pooled = np.concatenate([run for v in complete.values() for run in v.values()])
     thresholds = np.linspace(min(0.0, pooled.min()), max(1.0, pooled.max()) * 1.02, 101)
-    teachers = list(dict.fromkeys(x.teacher for x in study.lines if x.teacher))
-    split = len(complete) > MOST_LINES and len(teachers) > 1
-    teacher_of = {line.label: line.teacher for line in study.lines}
-    figure, axes = style.grid(len(teachers) if split else 1, columns=2)
-    for axis, teacher in zip(axes, teachers if split else [""], strict=True):
-        for label, by_task in sorted(complete.items(), key=lambda kv: teacher_of[kv[0]] != ""):
-            if split and teacher_of[label] not in ("", teacher):
+    split, line_of = _is_split(study), {line.label: line for line in study.lines}
+    teachers = list(dict.fromkeys(x.teacher for x in study.lines if x.teacher)) if split else [""]
+    figure, axes = style.grid(len(teachers), columns=2)
+    for axis, teacher in zip(axes, teachers, strict=True):
+        for label in sorted(complete, key=lambda name: line_of[name].teacher != ""):
+            if split and line_of[label].teacher not in ("", teacher):
                 continue
-            _draw_profile(axis, thresholds, list(by_task.values()), styles[label], label)
+            shown = line_of[label].learner if split else label
+            samples = list(complete[label].values())
+            _draw_profile(axis, thresholds, samples, styles[shown], shown, teacher)
         style.title(axis, f"{teacher} teacher" if split else "")
         axis.set_xlabel(f"score: {compared.scale}")
         axis.set_ylabel("share of runs above score")
         axis.set_ylim(-0.02, 1.02)
-    shown = [line for line in study.lines if line.label in complete]
     tasks = f"{len(compared.tasks)} task" + ("s" if len(compared.tasks) > 1 else "")
-    seeds = _seeds(shown, "seed").replace("Mean of", f"{tasks},")
+    seeds = _seeds([x for x in study.lines if x.label in complete], "seed")
+    seeds = seeds.replace("Mean of", f"{tasks},")
     left_out = sorted(set(compared.scores) - set(complete) - {scores.RANDOM})
     partial = [f"Not on every task, so not drawn: {'; '.join(left_out)}."] if left_out else []
     style.finish(figure, axes, [seeds, *partial, *study.problems()])
@@ -208,6 +220,7 @@ def _draw_profile(
     samples: list[np.ndarray],
     look: style.LineStyle,
     label: str,
+    *names: str,
 ) -> None:
     def profile(tasks: list[np.ndarray]) -> np.ndarray:
         return statistics.performance_profile(tasks, thresholds)
@@ -222,7 +235,7 @@ def _draw_profile(
         markevery=(0.06, 0.2),
         label=label,
     )
-    rng = generator("profile", label)
+    rng = generator("profile", *names, label)
     found = statistics.interval(profile, samples, rng=rng, tasks=len(samples))
     if found is not None:
         axis.fill_between(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pbrl.report import tables
+from pbrl.report import style, tables
 from pbrl.report.study import Study
 from pbrl.store.atomic import write_file
 
@@ -23,6 +23,7 @@ th { border-bottom: 1.5px solid #444; white-space: nowrap } td { border-bottom: 
 figure { margin: 1.2rem 0 } img { max-width: 100%; height: auto }
 """
 
+SCREEN_DPI = 130  # 8-point text is then about as large as the page's own
 CAPTIONS = {
     "returns": "Return during training",
     "success": "Success rate during training",
@@ -55,10 +56,11 @@ def write(study: Study, root: Path, figures: Sequence[Path], *, regrets: Sequenc
 
 
 def _figure(path: Path) -> str:
-    caption = CAPTIONS[path.stem.split("-")[0]]
-    data = base64.b64encode(path.read_bytes()).decode()
+    caption, png = CAPTIONS[path.stem.split("-")[0]], path.read_bytes()
+    width = int.from_bytes(png[16:20]) * SCREEN_DPI // style.RC["savefig.dpi"]
+    data = base64.b64encode(png).decode()
     return (
-        f'<h2>{caption}</h2><figure><img alt="{caption}" style="zoom: 0.62" '
+        f'<h2>{caption}</h2><figure><img alt="{caption}" width="{width}" '
         f'src="data:image/png;base64,{data}"></figure>'
     )
 

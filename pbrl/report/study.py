@@ -83,7 +83,7 @@ class Study:
         found = []
         for status in sorted({one.status for one in self.left}):
             titles = [one.title for one in self.left if one.status == status]
-            found.append(f"{status.capitalize()}, {_count(len(titles), 'cell')}: {_listed(titles)}")
+            found.append(f"{status.capitalize()}, {_count(len(titles), 'cell')}: {listed(titles)}")
         for package, counts in sorted(self.versions.items()):
             if len(counts) > 1:
                 shown = ", ".join(f"{_count(n, 'cell')} {v}" for v, n in sorted(counts.items()))
@@ -300,6 +300,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _listed(titles: Sequence[str], most: int = 4) -> str:
+def listed(titles: Sequence[str], most: int = 4) -> str:
+    """The first few titles, and how many more there are."""
     shown = "; ".join(titles[:most])
     return shown if len(titles) <= most else f"{shown}; and {len(titles) - most} more"

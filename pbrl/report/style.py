@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 PANEL = (3.45, 2.35)  # inches; a common column width
-CHARACTERS_PER_INCH = 15.5  # of 8-point text, for wrapping notes
+CHARACTERS_PER_INCH = 17  # of 8-point text, for wrapping notes
 
 BLACK, GRAY = "#000000", "#7A7A7A"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

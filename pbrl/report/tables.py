@@ -103,7 +103,7 @@ def _return_row(study: Study, line: Line) -> dict[str, Value]:
         "learner": line.learner,
         "teacher": line.teacher,
         "seeds": line.runs,
-        "labels": answered if answered else None,
+        "labels": (int(answered) if answered.is_integer() else answered) or None,
         "return": over_seeds(line.returns, "return"),
         "success": None if line.success is None else over_seeds(line.success, "success"),
         RATIO: scores.ratio(line, truth) if truth else None,

@@ -3,7 +3,7 @@
     python tests/benchmarks/report_speed.py [--cells 1000]
 
 The folder is made up: 10 tasks, SAC and 3 methods under 3 teachers, 10 seeds each, 21 evaluations
-and 21 training episodes per cell. Printed are wall-clock and CPU seconds of this process, best of 3.
+and 21 training episodes per cell. Printed: wall-clock and CPU seconds of this process, best of 3.
 """
 
 import argparse

@@ -338,7 +338,7 @@ def test_many_lines_are_split_by_teacher(tmp_path: Path, monkeypatch: pytest.Mon
             _write(tmp_path, folders.online(method=method, teacher=teacher))
     _write(tmp_path, folders.online(method="sac", teacher=None))
     study = read(tmp_path)
-    panels = dict(figures._panels(study, study.lines))
+    panels = dict(figures._panels(study.lines, split=figures._is_split(study)))
     assert set(panels) == {f"walker-walk, {teacher} teacher" for teacher in teachers}
     for lines in panels.values():
         assert lines[0].learner == "sac"
