@@ -1,1 +1,1 @@
-"""Dueling bandits: algorithms, problems, regrets and a compiled simulator. Imports nothing of pbrl."""
+"""Dueling bandits: algorithms, problems, regrets, a compiled simulator. Imports nothing of pbrl."""

@@ -278,8 +278,8 @@ def _bandit(name: str) -> list[str]:
     if not np.array_equal(regret[-1], last.regret["average"][0]):
         found.append("a repetition depends on those before it; set all state in start(K, T, rng)")
     ends = np.stack([regret[:, -1], other.regret["average"][:, -1]])
-    error = np.sqrt(ends.var(axis=1, ddof=1).sum() / ends.shape[1])
-    if abs(ends[0].mean() - ends[1].mean()) > 6 * error + 1e-9:  # 6 standard errors: p < 1e-8
+    deviation = np.sqrt(ends.var(axis=1, ddof=1).sum() / ends.shape[1])
+    if abs(ends[0].mean() - ends[1].mean()) > 6 * deviation + 1e-9:  # 6 standard errors: p < 1e-8
         found.append(
             f"average regret is {ends[0].mean():.1f}, and {ends[1].mean():.1f} with the arms "
             "renumbered; expected the same: do not prefer arms by their number"
