@@ -80,17 +80,17 @@ class Config(BaseModel):
     "Width of the hidden layers of actor and critics (1024 DMC, 256 Meta-World)."
     layers: int = 2
     "Hidden layers of actor and critics (2 DMC, 3 Meta-World)."
-    batch_size: int = 128
+    batch_size: int = 64
     "Transitions per update (1024 DMC, 512 Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 0.1
+    temperature: float = 1.0
     "Initial entropy temperature (0.1)."
-    temperature_lr: float = 1e-3
+    temperature_lr: float = 3e-4
     "Learning rate of the log temperature (1e-4)."
     gamma: float = 0.99
     "Discount (0.99)."
-    tau: float = 0.005
+    tau: float = 0.01
     "Step of the target critics towards the critics (0.005)."
     target_update_interval: int = 1
     "Updates between steps of the target critics (2)."

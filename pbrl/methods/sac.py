@@ -28,17 +28,17 @@ class Config(BaseModel):
     "Width of the hidden layers of actor and critics (B-Pref: 1024 on DMC, 256 on Meta-World)."
     layers: int = 2
     "Hidden layers of actor and critics (B-Pref: 2 on DMC, 3 on Meta-World)."
-    batch_size: int = 128
+    batch_size: int = 64
     "Transitions per update (B-Pref: 1024 on DMC, 512 on Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (B-Pref: 5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 0.1
+    temperature: float = 1.0
     "Initial entropy temperature (B-Pref: 0.1)."
-    temperature_lr: float = 1e-3
+    temperature_lr: float = 3e-4
     "Learning rate of the log temperature (B-Pref: 1e-4)."
     gamma: float = 0.99
     "Discount (B-Pref: 0.99)."
-    tau: float = 0.005
+    tau: float = 0.01
     "Step of the target critics towards the critics (B-Pref: 0.005)."
     target_update_interval: int = 1
     "Updates between steps of the target critics (B-Pref: 2)."

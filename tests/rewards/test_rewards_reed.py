@@ -1,0 +1,114 @@
+"""REED's two losses in closed form, what they may move, and that they learn dynamics."""
+
+import copy
+import math
+
+import pytest
+import torch
+from preference_data import ACT, OBS, preferences, segments
+from torch.nn import functional as F
+
+from pbrl.rewards.reed import ReedEnsemble, contrastive_loss, distillation_loss
+
+SFC = {"epochs": 20, "max_updates": 200, "batch_size": 32, "learning_rate": 1e-3}
+
+
+def make(**changes) -> ReedEnsemble:
+    settings = {"seed": 0, "hidden": 32, "obs_width": 8, "act_width": 4} | changes
+    return ReedEnsemble(OBS, ACT, **settings)
+
+
+def transitions(n: int = 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    obs = torch.randn(n, OBS, generator=g)
+    act = torch.rand(n, ACT, generator=g) * 2 - 1
+    return obs, act, obs.roll(1, 1) + F.pad(act, (0, OBS - ACT))
+
+
+def test_distillation_is_minus_the_mean_cosine() -> None:
+    x = torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(distillation_loss(x, 2 * x), torch.full((3,), -1.0))
+    assert torch.allclose(distillation_loss(x, -x), torch.full((3,), 1.0))
+
+
+def test_contrastive_loss_is_that_of_each_anchor_written_out() -> None:
+    g = torch.Generator().manual_seed(0)
+    u, v = torch.randn(2, 6, 4, generator=g), torch.randn(2, 6, 4, generator=g)
+    found = contrastive_loss(u, v, tau=0.5)
+    for member in range(2):
+        vectors = torch.cat((u[member], v[member]))
+        terms = []
+        for i in range(12):
+            cosine = [F.cosine_similarity(vectors[i], w, dim=0).item() / 0.5 for w in vectors]
+            others = sum(math.exp(c) for j, c in enumerate(cosine) if j != i)
+            terms.append(math.log(others) - cosine[(i + 6) % 12])
+        assert found[member].item() == pytest.approx(sum(terms) / 12, abs=1e-5)
+
+
+def test_contrastive_loss_of_identical_vectors_is_that_of_guessing() -> None:
+    x = torch.ones(1, 5, 3)
+    assert contrastive_loss(x, x, tau=0.1).item() == pytest.approx(math.log(9), abs=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["distill", "contrast"])
+def test_the_target_has_no_gradient_and_the_head_is_not_moved(variant) -> None:
+    reed = make(variant=variant)
+    obs, act, next_obs = (x.expand(3, -1, -1) for x in transitions(16))
+    next_obs = next_obs.clone().requires_grad_()
+    reed.future_loss(obs, act, next_obs).sum().backward()
+    assert next_obs.grad is None
+    for name, parameter in reed.net.named_parameters():
+        assert (parameter.grad is None) == name.startswith("head"), name
+
+
+@pytest.mark.parametrize("variant", ["distill", "contrast"])
+def test_dynamics_are_learned_and_shared_with_the_reward(variant) -> None:
+    reed, data = make(variant=variant), transitions()
+    probe = segments(4, seed=0)
+    before = reed.score(probe)
+    untrained = reed.fit_dynamics(*data, **{**SFC, "max_updates": 0})
+    trained = reed.fit_dynamics(*data, **SFC)
+    assert trained < untrained - 0.3
+    assert not torch.allclose(before, reed.score(probe))  # encoders are the reward's own
+
+
+def test_updates_are_capped() -> None:
+    reed, data = make(), transitions()
+    calls = []
+    original = reed.future_loss
+    reed.future_loss = lambda *args: calls.append(1) or original(*args)  # type: ignore[assignment]
+    reed.fit_dynamics(*data, **{**SFC, "max_updates": 7})
+    assert len(calls) == 7 + 1  # and the held-out loss
+    calls.clear()
+    reed.fit_dynamics(*data, **{**SFC, "epochs": 2, "max_updates": 1000})
+    assert len(calls) == 2 * (320 // 32) + 1
+
+
+def test_members_distill_alone() -> None:
+    """Batch normalization and losses of one member never see another."""
+    reed = make()
+    obs, act, next_obs = (x.expand(3, -1, -1).clone() for x in transitions(16))
+    before = reed.future_loss(obs, act, next_obs)
+    obs[1] += 5
+    after = reed.future_loss(obs, act, next_obs)
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert before[1] != after[1]
+
+
+def test_preferences_are_learned() -> None:
+    reed = make(learning_rate=1e-3, batch_size=32)
+    assert reed.fit(preferences(200), epochs=80).accuracy > 0.95
+
+
+@pytest.mark.parametrize("variant", ["distill", "contrast"])
+def test_a_restored_ensemble_goes_on_bit_for_bit(variant) -> None:
+    original, restored = make(variant=variant), make(variant=variant, seed=5)
+    labels, data = preferences(30), transitions(100)
+    small = {**SFC, "max_updates": 10}
+    original.fit_dynamics(*data, **small)
+    original.fit(labels, epochs=2)
+    restored.load_state_dict(copy.deepcopy(original.state_dict()))
+    for reed in (original, restored):
+        reed.fit_dynamics(*data, **small)
+        reed.fit(labels, epochs=2)
+    assert torch.equal(original.score(labels.first), restored.score(labels.first))
