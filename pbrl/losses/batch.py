@@ -12,15 +12,8 @@ from .logprobs import LogProbs
 from .registry import loss, require
 
 
-@loss(
-    "aot",
-    kind="batch",
-    paper="AOT, arXiv:2406.05882",
-    evidence="C",
-    score="sorted margins",
-    link="smoothed ℓ",
-    trl="aot",
-)
+@loss("aot", kind="batch", evidence="C", score="sorted margins", link="smoothed ℓ", trl="aot",
+      paper="AOT, arXiv:2406.05882")  # fmt: skip
 def aot(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float = 0.0) -> Tensor:
     """AOT: ℓ(beta (sort(log π_w - log π_l) - sort(log π_ref,w - log π_ref,l))), smoothed by eps.
 
@@ -32,15 +25,8 @@ def aot(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float =
     return _smoothed(policy, reference, beta, eps)
 
 
-@loss(
-    "aot_unpaired",
-    kind="batch",
-    paper="AOT, arXiv:2406.05882",
-    evidence="C",
-    score="sorted ρ",
-    link="smoothed ℓ",
-    trl="aot_unpaired",
-)
+@loss("aot_unpaired", kind="batch", evidence="C", score="sorted ρ", link="smoothed ℓ",
+      trl="aot_unpaired", paper="AOT, arXiv:2406.05882")  # fmt: skip
 def aot_unpaired(
     chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float = 0.0
 ) -> Tensor:
@@ -51,13 +37,8 @@ def aot_unpaired(
     return _smoothed(_sorted(chosen.ratio), _sorted(rejected.ratio), beta, eps)
 
 
-@loss(
-    "relative_po",
-    kind="batch",
-    paper="Relative Preference Optimization",
-    evidence="C",
-    temperature="ω_ij",
-)
+@loss("relative_po", kind="batch", evidence="C", temperature="ω_ij",
+      paper="Relative Preference Optimization")  # fmt: skip
 def relative_po(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     """Relative PO: mean_j ℓ(ω_ij (s_w,i - s_l,j)) for each chosen i, ω [N, M] inside as in code.
 
@@ -71,13 +52,8 @@ def relative_po(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     return logistic(weight * (chosen.unsqueeze(1) - rejected.unsqueeze(0))).mean(1)
 
 
-@loss(
-    "relative_po_diagonal",
-    kind="batch",
-    paper="Relative Preference Optimization",
-    evidence="C",
-    weight="0.8 own, 0.2 others",
-)
+@loss("relative_po_diagonal", kind="batch", evidence="C", weight="0.8 own, 0.2 others",
+      paper="Relative Preference Optimization")  # fmt: skip
 def relative_po_diagonal(chosen: Tensor, rejected: Tensor, *, diagonal: float = 0.8) -> Tensor:
     """diagonal · ℓ(s_w,i - s_l,i) + (1 - diagonal) · mean over j ≠ i of ℓ(s_w,i - s_l,j).
 

@@ -15,14 +15,8 @@ from .logprobs import LogProbs
 from .registry import loss, require
 
 
-@loss(
-    "inpo",
-    kind="game",
-    paper="INPO, arXiv:2407.00617",
-    evidence="M",
-    score="log π mixed with two references",
-    link="(u-1/2η)²",
-)
+@loss("inpo", kind="game", evidence="M", score="log π mixed with two references", link="(u-1/2η)²",
+      paper="INPO, arXiv:2407.00617")  # fmt: skip
 def inpo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -46,14 +40,8 @@ def inpo(
     return (scores[0] - scores[1] - 0.5 / eta).square()
 
 
-@loss(
-    "onpo",
-    kind="game",
-    paper="Improving LLM General Preference Alignment via Optimistic Online Mirror Descent",
-    evidence="P",
-    score="log π/π'",
-    link="(u-η/2)²",
-)
+@loss("onpo", kind="game", evidence="P", score="log π/π'", link="(u-η/2)²",
+      paper="General Preference Alignment via Optimistic Online Mirror Descent")  # fmt: skip
 def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: float = 100.0) -> Tensor:
     """ONPO's inner step: (u - eta/2)², u the margin of log π/π', π' the policy before it.
 
@@ -63,14 +51,8 @@ def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: float = 100.0) -> Tensor:
     return (chosen.ratio - rejected.ratio - eta / 2).square()
 
 
-@loss(
-    "gpo",
-    kind="game",
-    paper="General Preference Modeling with Preference Representations",
-    evidence="M",
-    score="ρ",
-    link="(ρ-s̄/β)²",
-)
+@loss("gpo", kind="game", evidence="M", score="ρ", link="(ρ-s̄/β)²",
+      paper="General Preference Modeling with Preference Representations")  # fmt: skip
 def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: float = 0.1) -> Tensor:
     """GPO: (ρ - s̄/beta)² for each item, s̄ its mean preference score over the policy's own items.
 
@@ -80,14 +62,8 @@ def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: float = 0.1) -> Tensor:
     return (log_ratio - advantage / beta).square()
 
 
-@loss(
-    "nash_md",
-    kind="game",
-    paper="Nash-MD, arXiv:2312.00886",
-    evidence="C",
-    score="log π",
-    regularizer="β KL",
-)
+@loss("nash_md", kind="game", evidence="C", score="log π", regularizer="β KL",
+      paper="Nash-MD, arXiv:2312.00886")  # fmt: skip
 def nash_md(
     log_prob: Tensor, log_ratio: Tensor, win_probability: Tensor, *, beta: float = 0.1
 ) -> Tensor:
@@ -120,14 +96,8 @@ class Sampled(NamedTuple):
     log_ratio: Tensor
 
 
-@loss(
-    "drpo_doubly",
-    kind="game",
-    paper="Doubly Robust Alignment for Large Language Models",
-    evidence="C",
-    weight="clip(π/π_ref)",
-    regularizer="β KL k3",
-)
+@loss("drpo_doubly", kind="game", evidence="C", weight="clip(π/π_ref)", regularizer="β KL k3",
+      paper="Doubly Robust Alignment for Large Language Models")  # fmt: skip
 def drpo_doubly(
     item: LogProbs,
     label: Tensor,
@@ -164,14 +134,8 @@ def bnpo_parameters(mean_reward: Tensor) -> tuple[Tensor, Tensor]:
     return alpha.clamp(min=1), beta.clamp(min=1)
 
 
-@loss(
-    "bnpo",
-    kind="game",
-    paper="BNPO: Beta Normalization Policy Optimization",
-    evidence="C",
-    weight="(r-p)/Beta pdf(p)",
-    shape="[prompts, samples]",
-)
+@loss("bnpo", kind="game", evidence="C", weight="(r-p)/Beta pdf(p)", shape="[prompts, samples]",
+      paper="BNPO: Beta Normalization Policy Optimization")  # fmt: skip
 def bnpo(log_prob: Tensor, reward: Tensor) -> Tensor:
     """BNPO: -A log π with A = (r - p)/Beta_pdf(p; α, β), p the mean 0/1 reward of a prompt.
 
@@ -196,13 +160,8 @@ def bnpo_advantage(reward: Tensor, p: Tensor, alpha: Tensor, beta: Tensor) -> Te
     return (reward - p) * torch.exp((-log_pdf).clamp(max=math.log(1e6)))
 
 
-@loss(
-    "lsc",
-    kind="game",
-    paper="Transforming and Combining Rewards for Aligning LLMs",
-    evidence="2",
-    link="log σ",
-)
+@loss("lsc", kind="game", evidence="2", link="log σ",
+      paper="Transforming and Combining Rewards for Aligning LLMs")  # fmt: skip
 def lsc(reward: Tensor, reference: Tensor | float) -> Tensor:
     """Log-sigmoid-centered reward log σ(r - r_ref(x)): a transform to maximize, not a loss.
 
@@ -212,13 +171,8 @@ def lsc(reward: Tensor, reference: Tensor | float) -> Tensor:
     return F.logsigmoid(reward - reference)
 
 
-@loss(
-    "itakura_saito",
-    kind="game",
-    paper="Risk-Averse Reinforcement Learning with Itakura-Saito Loss",
-    evidence="P",
-    link="(e^αδ-αδ-1)/α²",
-)
+@loss("itakura_saito", kind="game", evidence="P", link="(e^αδ-αδ-1)/α²",
+      paper="Risk-Averse Reinforcement Learning with Itakura-Saito Loss")  # fmt: skip
 def itakura_saito(delta: Tensor, *, alpha: float = 1.0) -> Tensor:
     """(e^(alpha δ) - alpha δ - 1)/alpha², δ = V(s) - r - V(s') with a constant target.
 

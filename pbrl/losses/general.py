@@ -25,14 +25,8 @@ def gpm_score(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Te
     return (blocks if weight is None else weight * blocks).sum(-1)
 
 
-@loss(
-    "gpm",
-    kind="group",
-    paper="General Preference Modeling with Preference Representations",
-    evidence="C",
-    score="vᵢᵀRvⱼ",
-    temperature="1/τ",
-)
+@loss("gpm", kind="group", evidence="C", score="vᵢᵀRvⱼ", temperature="1/τ",
+      paper="General Preference Modeling with Preference Representations")  # fmt: skip
 def gpm(
     chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: float = 0.1
 ) -> Tensor:
@@ -45,14 +39,8 @@ def gpm(
     return logistic(gpm_score(chosen, rejected, weight) / tau)
 
 
-@loss(
-    "gpm_regression",
-    kind="group",
-    paper="General Preference Modeling with Preference Representations",
-    evidence="C",
-    score="vᵢᵀRvⱼ",
-    link="½(u-10)²",
-)
+@loss("gpm_regression", kind="group", evidence="C", score="vᵢᵀRvⱼ", link="½(u-10)²",
+      paper="General Preference Modeling with Preference Representations")  # fmt: skip
 def gpm_regression(
     chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: float = 0.1
 ) -> Tensor:
@@ -61,13 +49,8 @@ def gpm_regression(
     return 0.5 * (gpm_score(chosen, rejected, weight) / tau - 10).square()
 
 
-@loss(
-    "micro",
-    kind="group",
-    paper="MiCRo: Mixture Modeling and Context-aware Routing",
-    evidence="2",
-    link="-log Σ w_k σ(u_k)",
-)
+@loss("micro", kind="group", evidence="2", link="-log Σ w_k σ(u_k)",
+      paper="MiCRo: Mixture Modeling and Context-aware Routing")  # fmt: skip
 def micro(chosen: Tensor, rejected: Tensor, log_weight: Tensor) -> Tensor:
     """Mixture of K Bradley-Terry models: -log Σ_k w_k σ(r_k(w) - r_k(l)), scores [..., K].
 

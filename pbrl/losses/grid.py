@@ -66,16 +66,8 @@ def _is(modifier: Number, neutral: float) -> bool:
     return not isinstance(modifier, Tensor) and modifier == neutral
 
 
-@loss(
-    "pair",
-    kind="pair",
-    paper="the grid itself",
-    evidence="D",
-    link="any",
-    margin="any",
-    scale="any",
-    weight="any",
-)
+@loss("pair", kind="pair", evidence="D", link="any", margin="any", scale="any", weight="any",
+      paper="the grid itself")  # fmt: skip
 def pair(
     chosen: Tensor,
     rejected: Tensor,

@@ -14,7 +14,8 @@ from .links import logistic, square
 from .registry import loss, require
 
 
-@loss("odpo", kind="informed", paper="DPO with an Offset", evidence="C", margin="α log gap")
+@loss("odpo", kind="informed", evidence="C", margin="α log gap",
+      paper="DPO with an Offset")  # fmt: skip
 def odpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, alpha: float = 1.0) -> Tensor:
     """ODPO: ℓ(u - alpha log(gap)), gap = rating of chosen minus rating of rejected, > 0.
 
@@ -26,13 +27,8 @@ def odpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, alpha: float = 1.0) -
     return pair_loss(logistic, chosen, rejected, margin=alpha * gap.log())
 
 
-@loss(
-    "mmpo",
-    kind="informed",
-    paper="Margin Matching Preference Optimization",
-    evidence="C",
-    label="σ(γ gap)",
-)
+@loss("mmpo", kind="informed", evidence="C", label="σ(γ gap)",
+      paper="Margin Matching Preference Optimization")  # fmt: skip
 def mmpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, gamma: float = 2.2) -> Tensor:
     """MMPO: p ℓ(u) + (1-p) ℓ(-u) with p = σ(gamma · gap), so that u* = gamma · gap.
 
@@ -41,13 +37,8 @@ def mmpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, gamma: float = 2.2) -
     return pair_loss(logistic, chosen, rejected, torch.sigmoid(gamma * gap))
 
 
-@loss(
-    "mappo",
-    kind="informed",
-    paper="MaPPO: Maximum a Posteriori Preference Optimization",
-    evidence="P",
-    scale="gap",
-)
+@loss("mappo", kind="informed", evidence="P", scale="gap",
+      paper="MaPPO: Maximum a Posteriori Preference Optimization")  # fmt: skip
 def mappo(chosen: Tensor, rejected: Tensor, gap: Tensor) -> Tensor:
     """MaPPO (not the multi-agent PPO): ℓ(chosen - gap · rejected), gap in [0, 1] of rewards.
 
@@ -59,13 +50,8 @@ def mappo(chosen: Tensor, rejected: Tensor, gap: Tensor) -> Tensor:
     return pair_loss(logistic, chosen, rejected, rejected_scale=gap)
 
 
-@loss(
-    "r_dpo",
-    kind="informed",
-    paper="Disentangling Length from Quality in DPO, arXiv:2403.19159",
-    evidence="M",
-    margin="α(n_l-n_w)",
-)
+@loss("r_dpo", kind="informed", evidence="M", margin="α(n_l-n_w)",
+      paper="Disentangling Length from Quality in DPO, arXiv:2403.19159")  # fmt: skip
 def r_dpo(
     chosen: Tensor,
     rejected: Tensor,
@@ -83,14 +69,8 @@ def r_dpo(
     return pair_loss(logistic, chosen, rejected, margin=-alpha * longer)
 
 
-@loss(
-    "spo_sequential",
-    kind="informed",
-    paper="SPO: Multi-Dimensional Preference Sequential Alignment",
-    evidence="2",
-    score="βρ to stage n-1",
-    margin="Σ μᵢMᵢ",
-)
+@loss("spo_sequential", kind="informed", evidence="2", score="βρ to stage n-1", margin="Σ μᵢMᵢ",
+      paper="SPO: Multi-Dimensional Preference Sequential Alignment")  # fmt: skip
 def spo_sequential(
     chosen: Tensor, rejected: Tensor, earlier_margin: Tensor, *, mu: float = 0.5
 ) -> Tensor:
@@ -102,14 +82,8 @@ def spo_sequential(
     return pair_loss(logistic, chosen, rejected, margin=mu * earlier_margin)
 
 
-@loss(
-    "wpo",
-    kind="informed",
-    paper="WPO, arXiv:2406.11827",
-    evidence="C",
-    weight="ω",
-    trl="use_weighting",
-)
+@loss("wpo", kind="informed", evidence="C", weight="ω", trl="use_weighting",
+      paper="WPO, arXiv:2406.11827")  # fmt: skip
 def wpo(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     """WPO (eq. 2): ω ℓ(u) with ω how likely the policy itself is to write the pair; constant.
 
@@ -118,9 +92,8 @@ def wpo(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     return pair_loss(logistic, chosen, rejected, weight=weight.detach())
 
 
-@loss(
-    "tdpo1", kind="informed", paper="Token-level DPO", evidence="C", score="ρ", margin="β(K_l-K_w)"
-)
+@loss("tdpo1", kind="informed", evidence="C", score="ρ", margin="β(K_l-K_w)",
+      paper="Token-level DPO")  # fmt: skip
 def tdpo1(
     chosen: Tensor, rejected: Tensor, chosen_kl: Tensor, rejected_kl: Tensor, *, beta: float = 0.1
 ) -> Tensor:
@@ -132,14 +105,8 @@ def tdpo1(
     return pair_loss(logistic, chosen, rejected, margin=margin, temperature=beta)
 
 
-@loss(
-    "tdpo2",
-    kind="informed",
-    paper="Token-level DPO",
-    evidence="C",
-    score="ρ",
-    margin="βα(K_l-sg K_w)",
-)
+@loss("tdpo2", kind="informed", evidence="C", score="ρ", margin="βα(K_l-sg K_w)",
+      paper="Token-level DPO")  # fmt: skip
 def tdpo2(
     chosen: Tensor,
     rejected: Tensor,
@@ -157,14 +124,8 @@ def tdpo2(
     return pair_loss(logistic, chosen, rejected, margin=margin, temperature=beta)
 
 
-@loss(
-    "bfpo",
-    kind="informed",
-    paper="Bi-Factorial Preference Optimization",
-    evidence="C",
-    score="ρ",
-    link="(u-c)²",
-)
+@loss("bfpo", kind="informed", evidence="C", score="ρ", link="(u-c)²",
+      paper="Bi-Factorial Preference Optimization")  # fmt: skip
 def bfpo(
     chosen: Tensor,
     rejected: Tensor,
@@ -189,14 +150,8 @@ def bfpo(
     return pair_loss(partial(square, target=target), chosen, rejected)
 
 
-@loss(
-    "egpo",
-    kind="informed",
-    paper="Extragradient Preference Optimization",
-    evidence="C",
-    score="ρ",
-    link="(u-c)²",
-)
+@loss("egpo", kind="informed", evidence="C", score="ρ", link="(u-c)²",
+      paper="Extragradient Preference Optimization")  # fmt: skip
 def egpo(
     chosen: Tensor,
     rejected: Tensor,

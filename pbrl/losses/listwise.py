@@ -11,13 +11,8 @@ from .links import logistic
 from .registry import loss, require
 
 
-@loss(
-    "plackett_luce",
-    kind="list",
-    paper="Plackett 1975; Luce 1959",
-    evidence="D",
-    link="Plackett-Luce",
-)
+@loss("plackett_luce", kind="list", evidence="D", link="Plackett-Luce",
+      paper="Plackett 1975; Luce 1959")  # fmt: skip
 def plackett_luce(
     scores: Tensor, order: Tensor | None = None, present: Tensor | None = None
 ) -> Tensor:
@@ -37,13 +32,8 @@ def plackett_luce(
     return ((rest - scores) * present).sum(-1)
 
 
-@loss(
-    "infonca",
-    kind="list",
-    paper="InfoNCA, arXiv:2402.05369",
-    evidence="M",
-    link="cross-entropy of softmax",
-)
+@loss("infonca", kind="list", evidence="M", link="cross-entropy of softmax",
+      paper="InfoNCA, arXiv:2402.05369")  # fmt: skip
 def infonca(
     scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
 ) -> Tensor:
@@ -57,7 +47,8 @@ def infonca(
     return -(target * _masked(scores, present).log_softmax(-1)).sum(-1)
 
 
-@loss("nca", kind="list", paper="NCA, arXiv:2402.05369", evidence="M", link="two-sided ℓ")
+@loss("nca", kind="list", evidence="M", link="two-sided ℓ",
+      paper="NCA, arXiv:2402.05369")  # fmt: skip
 def nca(
     scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
 ) -> Tensor:
@@ -72,15 +63,9 @@ def nca(
     return (target * logistic(scores) + noise * logistic(-scores)).sum(-1)
 
 
-@loss(
-    "mpo_set",
-    kind="list",
-    paper="Multi-Preference Optimization",
-    evidence="2",
-    link="softmax mass of the good set",
-    weight="e^(α|g-ḡ|)",
-    aka="W-MPO, AMPO on a chosen subset",
-)
+@loss("mpo_set", kind="list", evidence="2", link="softmax mass of the good set",
+      weight="e^(α|g-ḡ|)", aka="W-MPO, AMPO on a chosen subset",
+      paper="Multi-Preference Optimization")  # fmt: skip
 def mpo_set(
     scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
 ) -> Tensor:
@@ -99,14 +84,8 @@ def mpo_set(
     return _masked(weighted, present).logsumexp(-1) - _masked(weighted, good).logsumexp(-1)
 
 
-@loss(
-    "lambda_rank",
-    kind="list",
-    paper="TPO: Multi-branch & Multi-step Preference Trees",
-    evidence="M",
-    link="Σ λ_ij ℓ",
-    weight="λ_ij",
-)
+@loss("lambda_rank", kind="list", evidence="M", link="Σ λ_ij ℓ", weight="λ_ij",
+      paper="TPO: Multi-branch & Multi-step Preference Trees")  # fmt: skip
 def lambda_rank(scores: Tensor, rewards: Tensor, present: Tensor | None = None) -> Tensor:
     """Σ over g_i > g_j of λ_ij ℓ(s_i - s_j), with the weights of LambdaRank.
 
@@ -123,14 +102,8 @@ def lambda_rank(scores: Tensor, rewards: Tensor, present: Tensor | None = None) 
     return (better * weight * logistic(_differences(scores))).sum((-2, -1))
 
 
-@loss(
-    "pairwise_mean",
-    kind="list",
-    paper="InstructGPT, arXiv:2203.02155",
-    evidence="D",
-    link="mean of ℓ",
-    aka="K-wise Bradley-Terry, LiPO pairwise",
-)
+@loss("pairwise_mean", kind="list", evidence="D", link="mean of ℓ",
+      aka="K-wise Bradley-Terry, LiPO pairwise", paper="InstructGPT, arXiv:2203.02155")  # fmt: skip
 def pairwise_mean(scores: Tensor, rewards: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean of ℓ(s_i - s_j) over all pairs of the list with g_i > g_j.
 

@@ -17,15 +17,8 @@ from .registry import loss, require
 # --- another link or another label: functions of u = chosen - rejected ---------------------------
 
 
-@loss(
-    "sigmoid",
-    kind="pair",
-    paper="DPO, arXiv:2305.18290",
-    evidence="C",
-    margin="m",
-    trl="sigmoid",
-    aka="DPO, Bradley-Terry, soft BCE, OSP",
-)
+@loss("sigmoid", kind="pair", evidence="C", margin="m", trl="sigmoid",
+      aka="DPO, Bradley-Terry, soft BCE, OSP", paper="DPO, arXiv:2305.18290")  # fmt: skip
 def sigmoid(chosen: Tensor, rejected: Tensor, label: Number = 1.0, margin: Number = 0.0) -> Tensor:
     """Bradley-Terry: p ℓ(u) + (1-p) ℓ(-u) with ℓ(u) = -log σ(u), u = chosen - rejected - margin.
 
@@ -36,15 +29,9 @@ def sigmoid(chosen: Tensor, rejected: Tensor, label: Number = 1.0, margin: Numbe
     return pair_loss(links.logistic, chosen, rejected, label, margin=margin)
 
 
-@loss(
-    "cdpo",
-    kind="pair",
-    paper="A note on DPO with noisy preferences, Mitchell 2023",
-    evidence="C",
-    label="1-ε",
-    trl="cpo with label_smoothing",
-    aka="label smoothing",
-)
+@loss("cdpo", kind="pair", evidence="C", label="1-ε", trl="cpo with label_smoothing",
+      aka="label smoothing",
+      paper="A note on DPO with noisy preferences, Mitchell 2023")  # fmt: skip
 def cdpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
     """Conservative DPO: (1-eps) ℓ(u) + eps ℓ(-u), the logistic loss with smoothed labels.
 
@@ -55,15 +42,8 @@ def cdpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 
     return pair_loss(links.logistic, chosen, rejected, label * (1 - 2 * eps) + eps)
 
 
-@loss(
-    "robust",
-    kind="pair",
-    paper="rDPO, arXiv:2403.00409",
-    evidence="C",
-    label="(p-ε)/(1-2ε)",
-    trl="robust",
-    aka="rDPO",
-)
+@loss("robust", kind="pair", evidence="C", label="(p-ε)/(1-2ε)", trl="robust", aka="rDPO",
+      paper="rDPO, arXiv:2403.00409")  # fmt: skip
 def robust(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
     """rDPO: [(1-eps) ℓ(u) - eps ℓ(-u)] / (1 - 2 eps), unbiased when labels flip with rate eps.
 
@@ -75,13 +55,8 @@ def robust(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float 
     return pair_loss(links.logistic, chosen, rejected, (label - eps) / (1 - 2 * eps))
 
 
-@loss(
-    "flip_nll",
-    kind="pair",
-    paper="forward noise correction",
-    evidence="D",
-    link="-log[(1-ε)σ(u)+εσ(-u)]",
-)
+@loss("flip_nll", kind="pair", evidence="D", link="-log[(1-ε)σ(u)+εσ(-u)]",
+      paper="forward noise correction")  # fmt: skip
 def flip_nll(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
     """-log[(1-eps) σ(u) + eps σ(-u)]: the likelihood of a label that was flipped with rate eps.
 
@@ -92,13 +67,8 @@ def flip_nll(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: floa
     return pair_loss(partial(links.flipped, wrong=eps, wrong_other=eps), chosen, rejected, label)
 
 
-@loss(
-    "nbpo",
-    kind="pair",
-    paper="Sampler Design for Implicit Feedback by Noisy-label Robust Learning",
-    evidence="2",
-    link="-log[(1-γ⁻)σ(u)+γ⁺σ(-u)]",
-)
+@loss("nbpo", kind="pair", evidence="2", link="-log[(1-γ⁻)σ(u)+γ⁺σ(-u)]",
+      paper="Sampler Design for Implicit Feedback by Noisy-label Robust Learning")  # fmt: skip
 def nbpo(
     chosen: Tensor, rejected: Tensor, *, gamma_minus: float = 0.1, gamma_plus: float = 0.0
 ) -> Tensor:
@@ -112,14 +82,8 @@ def nbpo(
     )
 
 
-@loss(
-    "hinge",
-    kind="pair",
-    paper="SLiC-HF, arXiv:2305.10425; TRL",
-    evidence="C",
-    link="max(0, m-u)",
-    trl="hinge",
-)
+@loss("hinge", kind="pair", evidence="C", link="max(0, m-u)", trl="hinge",
+      paper="SLiC-HF, arXiv:2305.10425; TRL")  # fmt: skip
 def hinge(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: float = 1.0) -> Tensor:
     """max(0, margin - u): no gradient once ahead by the margin, which the link keeps on both sides.
 
@@ -128,15 +92,8 @@ def hinge(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: floa
     return pair_loss(partial(links.hinge, margin=margin), chosen, rejected, label)
 
 
-@loss(
-    "ipo",
-    kind="pair",
-    paper="ΨPO, arXiv:2310.12036",
-    evidence="C",
-    score="ρ",
-    link="(u-1/2β)²",
-    trl="ipo",
-)
+@loss("ipo", kind="pair", evidence="C", score="ρ", link="(u-1/2β)²", trl="ipo",
+      paper="ΨPO, arXiv:2310.12036")  # fmt: skip
 def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 0.1) -> Tensor:
     """IPO (eq. 17): (u - 1/(2 beta))², scores are log-ratios not multiplied by beta.
 
@@ -148,14 +105,8 @@ def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 
     return pair_loss(partial(links.square, target=0.5 / beta), chosen, rejected, label)
 
 
-@loss(
-    "exo_pair",
-    kind="pair",
-    paper="EXO, arXiv:2402.00856",
-    evidence="C",
-    link="KL(σ(u) ‖ 1-ε)",
-    trl="exo_pair",
-)
+@loss("exo_pair", kind="pair", evidence="C", link="KL(σ(u) ‖ 1-ε)", trl="exo_pair",
+      paper="EXO, arXiv:2402.00856")  # fmt: skip
 def exo_pair(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 1e-3) -> Tensor:
     """EXO (eq. 16): KL((σ(u), σ(-u)) || (1-eps, eps)); eps is TRL's label_smoothing.
 
@@ -165,14 +116,8 @@ def exo_pair(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: floa
     return pair_loss(partial(links.exo, eps=eps), chosen, rejected, label)
 
 
-@loss(
-    "discopop",
-    kind="pair",
-    paper="DiscoPOP, arXiv:2406.08414",
-    evidence="C",
-    link="(1-s)ℓ(u)+s·e^-u, s=σ(u/τ)",
-    trl="discopop",
-)
+@loss("discopop", kind="pair", evidence="C", link="(1-s)ℓ(u)+s·e^-u, s=σ(u/τ)", trl="discopop",
+      paper="DiscoPOP, arXiv:2406.08414")  # fmt: skip
 def discopop(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, tau: float = 0.05) -> Tensor:
     """DiscoPOP (eq. 5): (1-s) ℓ(u) + s e^(-u) with s = σ(u/tau); not monotone near 0.
 
@@ -181,13 +126,8 @@ def discopop(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, tau: floa
     return pair_loss(partial(links.discopop, tau=tau), chosen, rejected, label)
 
 
-@loss(
-    "napo",
-    kind="pair",
-    paper="Debiasing Multimodal LLMs via Noise-Aware Preference Optimization",
-    evidence="P",
-    link="(1-σ(u)^q)/q",
-)
+@loss("napo", kind="pair", evidence="P", link="(1-σ(u)^q)/q",
+      paper="Debiasing Multimodal LLMs via Noise-Aware Preference Optimization")  # fmt: skip
 def napo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, q: float = 0.5) -> Tensor:
     """NaPO: the Box-Cox link (1 - σ(u)^q)/q, logistic as q -> 0 and `mae` at q = 1.
 
@@ -197,7 +137,7 @@ def napo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, q: float = 0.
     return pair_loss(partial(links.box_cox, q=q), chosen, rejected, label)
 
 
-@loss("mae", kind="pair", paper="NaPO at q = 1", evidence="P", link="σ(-u)")
+@loss("mae", kind="pair", evidence="P", link="σ(-u)", paper="NaPO at q = 1")
 def mae(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
     """1 - σ(u) = σ(-u): bounded by 1, pairs far on the wrong side stop counting.
 
@@ -206,19 +146,15 @@ def mae(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
     return pair_loss(links.mae, chosen, rejected, label)
 
 
-@loss("exp", kind="pair", paper="AdaBoost, Freund and Schapire 1997", evidence="D", link="e^-u")
+@loss("exp", kind="pair", evidence="D", link="e^-u",
+      paper="AdaBoost, Freund and Schapire 1997")  # fmt: skip
 def exp(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
     """e^(-u), continued by its tangent for u < -50. Minimizer logit(P)/2."""
     return pair_loss(links.exponential, chosen, rejected, label)
 
 
-@loss(
-    "smpo",
-    kind="pair",
-    paper="Smoothed Preference Optimization via ReNoise Inversion",
-    evidence="C",
-    temperature="2p-1",
-)
+@loss("smpo", kind="pair", evidence="C", temperature="2p-1",
+      paper="Smoothed Preference Optimization via ReNoise Inversion")  # fmt: skip
 def smpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
     """SmPO: ℓ((2p-1) u), the soft label inside the sigmoid as a temperature.
 
@@ -230,7 +166,8 @@ def smpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
 # --- another scale on the rejected score ----------------------------------------------------------
 
 
-@loss("cpl", kind="pair", paper="CPL, arXiv:2310.13639", evidence="C", score="α log π", scale="λ")
+@loss("cpl", kind="pair", evidence="C", score="α log π", scale="λ",
+      paper="CPL, arXiv:2310.13639")  # fmt: skip
 def cpl(
     chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, rejected_scale: float = 0.5
 ) -> Tensor:
@@ -244,15 +181,8 @@ def cpl(
     return pair_loss(links.logistic, chosen, rejected, label, rejected_scale=rejected_scale)
 
 
-@loss(
-    "dppo",
-    kind="pair",
-    paper="Direct Preference-based Policy Optimization without Reward Modeling",
-    evidence="C",
-    score="-distance",
-    scale="λ",
-    temperature="1/T",
-)
+@loss("dppo", kind="pair", evidence="C", score="-distance", scale="λ", temperature="1/T",
+      paper="Direct Preference-based Policy Optimization without Reward Modeling")  # fmt: skip
 def dppo(
     chosen: Tensor,
     rejected: Tensor,
@@ -277,7 +207,7 @@ def dppo(
     )
 
 
-@loss("dpo_shift", kind="pair", paper="DPO-Shift", evidence="C", scale="λ")
+@loss("dpo_shift", kind="pair", evidence="C", scale="λ", paper="DPO-Shift")
 def dpo_shift(chosen: Tensor, rejected: Tensor, *, rejected_scale: float = 0.95) -> Tensor:
     """DPO-Shift: ℓ(chosen - λ rejected); λ a constant or a linear ramp.
 

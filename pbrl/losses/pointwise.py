@@ -24,16 +24,8 @@ def kto_baseline(mismatched_ratio: Tensor) -> Tensor:
     return mismatched_ratio.mean().clamp(min=0).detach()
 
 
-@loss(
-    "kto",
-    kind="point",
-    paper="KTO, arXiv:2402.01306",
-    evidence="C",
-    score="ρ",
-    link="λ σ(-u)",
-    margin="z",
-    trl="kto",
-)
+@loss("kto", kind="point", evidence="C", score="ρ", link="λ σ(-u)", margin="z", trl="kto",
+      paper="KTO, arXiv:2402.01306")  # fmt: skip
 def kto(
     score: Tensor,
     desirable: Tensor,
@@ -54,15 +46,8 @@ def kto(
     )
 
 
-@loss(
-    "apo_zero_unpaired",
-    kind="point",
-    paper="APO, arXiv:2408.06266",
-    evidence="C",
-    score="ρ",
-    link="λ σ(-u)",
-    trl="kto: apo_zero_unpaired",
-)
+@loss("apo_zero_unpaired", kind="point", evidence="C", score="ρ", link="λ σ(-u)",
+      trl="kto: apo_zero_unpaired", paper="APO, arXiv:2408.06266")  # fmt: skip
 def apo_zero_unpaired(
     score: Tensor,
     desirable: Tensor,
@@ -78,15 +63,8 @@ def apo_zero_unpaired(
     )
 
 
-@loss(
-    "bco",
-    kind="point",
-    paper="BCO, arXiv:2404.04656",
-    evidence="C",
-    score="βρ",
-    margin="δ",
-    weight="density ratio of bad items",
-)
+@loss("bco", kind="point", evidence="C", score="βρ", margin="δ",
+      weight="density ratio of bad items", paper="BCO, arXiv:2404.04656")  # fmt: skip
 def bco(score: Tensor, desirable: Tensor, delta: Number = 0.0, weight: Number = 1.0) -> Tensor:
     """BCO: ℓ(s - δ) for good, ℓ(δ - s) for bad items; δ = running mean of all scores, a constant.
 
@@ -97,28 +75,16 @@ def bco(score: Tensor, desirable: Tensor, delta: Number = 0.0, weight: Number = 
     return weight * logistic(torch.where(desirable, u, -u))
 
 
-@loss(
-    "point_bce",
-    kind="point",
-    paper="A General Language Assistant as a Laboratory for Alignment",
-    evidence="M",
-    score="r",
-)
+@loss("point_bce", kind="point", evidence="M", score="r",
+      paper="A General Language Assistant as a Laboratory for Alignment")  # fmt: skip
 def point_bce(score: Tensor, desirable: Tensor) -> Tensor:
     """Binary discrimination: ℓ(s) for good, ℓ(-s) for bad items. Unverified, from memory."""
     return logistic(torch.where(desirable, score, -score))
 
 
-@loss(
-    "diffusion_kto",
-    kind="point",
-    paper="Aligning Diffusion Models by Optimizing Human Utility",
-    evidence="C",
-    score="β(mse_ref - mse)",
-    link="1 - U(±u)",
-    margin="batch mean",
-    weight="ω",
-)
+@loss("diffusion_kto", kind="point", evidence="C", score="β(mse_ref - mse)", link="1 - U(±u)",
+      margin="batch mean", weight="ω",
+      paper="Aligning Diffusion Models by Optimizing Human Utility")  # fmt: skip
 def diffusion_kto(
     score: Tensor,
     desirable: Tensor,
@@ -143,22 +109,10 @@ def diffusion_kto(
     return weight * forms[utility](u)
 
 
-@loss(
-    "pmpo",
-    kind="point",
-    paper="Preference Optimization as Probabilistic Inference",
-    evidence="M",
-    score="log π",
-    link="±s",
-    regularizer="β KL(π_ref ‖ π)",
-)
+@loss("pmpo", kind="point", evidence="M", score="log π", link="±s", regularizer="β KL(π_ref ‖ π)",
+      paper="Preference Optimization as Probabilistic Inference")  # fmt: skip
 def pmpo(
-    log_prob: Tensor,
-    desirable: Tensor,
-    kl: Number = 0.0,
-    *,
-    alpha: float = 0.5,
-    beta: float = 0.3,
+    log_prob: Tensor, desirable: Tensor, kl: Number = 0.0, *, alpha: float = 0.5, beta: float = 0.3
 ) -> Tensor:
     """PMPO: -alpha mean log π over good + (1-alpha) mean log π over bad + beta KL(π_ref || π).
 
@@ -181,14 +135,8 @@ def pmpo(
     return torch.where(desirable, of_good, of_bad) + beta * kl
 
 
-@loss(
-    "ulma",
-    kind="point",
-    paper="ULMA: Demonstration and Point-wise Human Preference",
-    evidence="C",
-    score="βρ + c",
-    link="NLL, ℓ or square",
-)
+@loss("ulma", kind="point", evidence="C", score="βρ + c", link="NLL, ℓ or square",
+      paper="ULMA: Demonstration and Point-wise Human Preference")  # fmt: skip
 def ulma(
     item: LogProbs,
     demonstration: Tensor,

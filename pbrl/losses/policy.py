@@ -19,27 +19,15 @@ from .registry import loss, require
 # --- another score in the logistic loss ----------------------------------------------------------
 
 
-@loss(
-    "sigmoid_norm",
-    kind="policy",
-    paper="LN-DPO, The Hitchhiker's Guide to Human Alignment with *PO",
-    evidence="C",
-    score="βρ/n",
-    trl="sigmoid_norm",
-    aka="LN-DPO",
-)
+@loss("sigmoid_norm", kind="policy", evidence="C", score="βρ/n", trl="sigmoid_norm", aka="LN-DPO",
+      paper="LN-DPO, The Hitchhiker's Guide to Human Alignment with *PO")  # fmt: skip
 def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
     """Length-normalized DPO: ℓ(beta (ρ_w/n_w - ρ_l/n_l)); wants beta larger by about the length."""
     return pair_loss(logistic, chosen.mean_ratio, rejected.mean_ratio, temperature=beta)
 
 
-@loss(
-    "h_dpo",
-    kind="policy",
-    paper="Entropy Controllable DPO",
-    evidence="2",
-    score="αβ log π - β log π_ref",
-)
+@loss("h_dpo", kind="policy", evidence="2", score="αβ log π - β log π_ref",
+      paper="Entropy Controllable DPO")  # fmt: skip
 def h_dpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 0.9) -> Tensor:
     """H-DPO: the score is beta (alpha log π - log π_ref); alpha < 1 sharpens the policy.
 
@@ -50,14 +38,8 @@ def h_dpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: flo
     return pair_loss(logistic, *scores, temperature=beta)
 
 
-@loss(
-    "f_dpo",
-    kind="policy",
-    paper="f-DPO, arXiv:2309.16240",
-    evidence="C",
-    score="β f'(π/π_ref)",
-    trl="f_divergence_type",
-)
+@loss("f_dpo", kind="policy", evidence="C", score="β f'(π/π_ref)", trl="f_divergence_type",
+      paper="f-DPO, arXiv:2309.16240")  # fmt: skip
 def f_dpo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -85,13 +67,8 @@ def f_dpo(
     return pair_loss(logistic, score(chosen.ratio), score(rejected.ratio), temperature=beta)
 
 
-@loss(
-    "mrpo",
-    kind="policy",
-    paper="Multi-Reference Preference Optimization",
-    evidence="C",
-    score="β log π/π̃",
-)
+@loss("mrpo", kind="policy", evidence="C", score="β log π/π̃",
+      paper="Multi-Reference Preference Optimization")  # fmt: skip
 def mrpo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -126,15 +103,8 @@ def mrpo(
 # --- without a reference -------------------------------------------------------------------------
 
 
-@loss(
-    "simpo",
-    kind="policy",
-    paper="SimPO, arXiv:2405.14734",
-    evidence="C",
-    score="β log π/n",
-    margin="γ",
-    trl="cpo: simpo",
-)
+@loss("simpo", kind="policy", evidence="C", score="β log π/n", margin="γ", trl="cpo: simpo",
+      paper="SimPO, arXiv:2405.14734")  # fmt: skip
 def simpo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -154,14 +124,8 @@ def simpo(
     return pair_loss(logistic, chosen.mean, rejected.mean, label, margin=margin, temperature=beta)
 
 
-@loss(
-    "repo",
-    kind="policy",
-    paper="RePO: ReLU-based Preference Optimization",
-    evidence="C",
-    score="log π/n",
-    link="max(0, γ-u)",
-)
+@loss("repo", kind="policy", evidence="C", score="log π/n", link="max(0, γ-u)",
+      paper="RePO: ReLU-based Preference Optimization")  # fmt: skip
 def repo(chosen: LogProbs, rejected: LogProbs, *, gamma: float = 0.5) -> Tensor:
     """RePO: max(0, gamma - (log π_w/n_w - log π_l/n_l)); pairs ahead by gamma drop out.
 
@@ -170,15 +134,8 @@ def repo(chosen: LogProbs, rejected: LogProbs, *, gamma: float = 0.5) -> Tensor:
     return pair_loss(partial(hinge, margin=gamma), chosen.mean, rejected.mean)
 
 
-@loss(
-    "alphapo",
-    kind="policy",
-    paper="AlphaPO, arXiv:2501.03884",
-    evidence="C",
-    score="β(1-p̄^-α)/α",
-    margin="γ",
-    trl="cpo: alpha",
-)
+@loss("alphapo", kind="policy", evidence="C", score="β(1-p̄^-α)/α", margin="γ", trl="cpo: alpha",
+      paper="AlphaPO, arXiv:2501.03884")  # fmt: skip
 def alphapo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -199,15 +156,8 @@ def alphapo(
 # --- with the negative log-likelihood of the chosen item -----------------------------------------
 
 
-@loss(
-    "sft",
-    kind="policy",
-    paper="supervised fine-tuning",
-    evidence="C",
-    score="log π/n",
-    link="-s_w",
-    trl="sft",
-)
+@loss("sft", kind="policy", evidence="C", score="log π/n", link="-s_w", trl="sft",
+      paper="supervised fine-tuning")  # fmt: skip
 def sft(chosen: LogProbs, rejected: LogProbs) -> Tensor:
     """-log π_w/n_w; the rejected item is not used.
 
@@ -216,16 +166,8 @@ def sft(chosen: LogProbs, rejected: LogProbs) -> Tensor:
     return chosen.nll
 
 
-@loss(
-    "dpo_nll",
-    kind="policy",
-    paper="Iterative Reasoning Preference Optimization",
-    evidence="C",
-    score="βρ",
-    regularizer="α NLL",
-    trl="sigmoid + sft",
-    aka="RPO v3",
-)
+@loss("dpo_nll", kind="policy", evidence="C", score="βρ", regularizer="α NLL", trl="sigmoid + sft",
+      aka="RPO v3", paper="Iterative Reasoning Preference Optimization")  # fmt: skip
 def dpo_nll(
     chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 1.0
 ) -> Tensor:
@@ -237,15 +179,8 @@ def dpo_nll(
     return dpo + alpha * chosen.nll
 
 
-@loss(
-    "cpo",
-    kind="policy",
-    paper="CPO, arXiv:2401.08417",
-    evidence="C",
-    score="β log π",
-    regularizer="α NLL",
-    trl="cpo: sigmoid",
-)
+@loss("cpo", kind="policy", evidence="C", score="β log π", regularizer="α NLL", trl="cpo: sigmoid",
+      paper="CPO, arXiv:2401.08417")  # fmt: skip
 def cpo(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -262,15 +197,8 @@ def cpo(
     return pair + alpha * chosen.nll
 
 
-@loss(
-    "slic",
-    kind="policy",
-    paper="SLiC-HF, arXiv:2305.10425",
-    evidence="C",
-    score="log π",
-    link="max(0, δ-u)",
-    regularizer="λ NLL",
-)
+@loss("slic", kind="policy", evidence="C", score="log π", link="max(0, δ-u)", regularizer="λ NLL",
+      paper="SLiC-HF, arXiv:2305.10425")  # fmt: skip
 def slic(
     chosen: LogProbs, rejected: LogProbs, *, delta: float = 1.0, nll_weight: float = 0.1
 ) -> Tensor:
@@ -279,16 +207,8 @@ def slic(
     return pair + nll_weight * chosen.nll
 
 
-@loss(
-    "orpo",
-    kind="policy",
-    paper="ORPO, arXiv:2403.07691",
-    evidence="C",
-    score="log-odds of p̄",
-    link="β ℓ",
-    regularizer="NLL",
-    trl="orpo",
-)
+@loss("orpo", kind="policy", evidence="C", score="log-odds of p̄", link="β ℓ", regularizer="NLL",
+      trl="orpo", paper="ORPO, arXiv:2403.07691")  # fmt: skip
 def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
     """ORPO: NLL(chosen) + beta ℓ(log odds(p̄_w) - log odds(p̄_l)), odds(p) = p/(1-p).
 
@@ -299,16 +219,9 @@ def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
     return chosen.nll + beta * pair_loss(logistic, *odds)
 
 
-@loss(
-    "tpo_triple",
-    kind="policy",
-    paper="Triple Preference Optimization",
-    evidence="C",
-    score="β log π",
-    link="logistic, hinge or (u-1/2β)²",
-    regularizer="α NLL(gold)",
-    trl="tpo",
-)
+@loss("tpo_triple", kind="policy", evidence="C", score="β log π",
+      link="logistic, hinge or (u-1/2β)²", regularizer="α NLL(gold)", trl="tpo",
+      paper="Triple Preference Optimization")  # fmt: skip
 def tpo_triple(
     chosen: LogProbs,
     rejected: LogProbs,
@@ -330,16 +243,9 @@ def tpo_triple(
     return pair + alpha * gold.nll
 
 
-@loss(
-    "tpo_l",
-    kind="policy",
-    paper="Triple Preference Optimization",
-    evidence="C",
-    score="β log π/n",
-    margin="γ",
-    regularizer="α NLL(gold)",
-    trl="tpo: tpo-l",
-)
+@loss("tpo_l", kind="policy", evidence="C", score="β log π/n", margin="γ",
+      regularizer="α NLL(gold)", trl="tpo: tpo-l",
+      paper="Triple Preference Optimization")  # fmt: skip
 def tpo_l(
     chosen: LogProbs,
     rejected: LogProbs,

@@ -13,15 +13,8 @@ from .links import logistic
 from .registry import loss, require
 
 
-@loss(
-    "rao_kupper",
-    kind="tie",
-    paper="Rao and Kupper 1967; TODO: Ternary Preferences",
-    evidence="C",
-    link="Rao-Kupper",
-    margin="α",
-    aka="TODO",
-)
+@loss("rao_kupper", kind="tie", evidence="C", link="Rao-Kupper", margin="α", aka="TODO",
+      paper="Rao and Kupper 1967; TODO: Ternary Preferences")  # fmt: skip
 def rao_kupper(
     chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, alpha: float = 0.5
 ) -> Tensor:
@@ -44,7 +37,8 @@ def rao_kupper(
     return value - win * lose * (2 * alpha + math.log(-math.expm1(-2 * alpha)))
 
 
-@loss("davidson", kind="tie", paper="Davidson 1970", evidence="M", link="Davidson", margin="ν")
+@loss("davidson", kind="tie", evidence="M", link="Davidson", margin="ν",
+      paper="Davidson 1970")  # fmt: skip
 def davidson(
     chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, nu: float = 1.0
 ) -> Tensor:

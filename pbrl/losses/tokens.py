@@ -30,14 +30,8 @@ class Tokens(NamedTuple):
         )
 
 
-@loss(
-    "ld_dpo",
-    kind="token",
-    paper="LD-DPO, arXiv:2409.06411",
-    evidence="C",
-    score="β Σ w_t ρ_t",
-    trl="ld_alpha",
-)
+@loss("ld_dpo", kind="token", evidence="C", score="β Σ w_t ρ_t", trl="ld_alpha",
+      paper="LD-DPO, arXiv:2409.06411")  # fmt: skip
 def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float = 0.5) -> Tensor:
     """LD-DPO: tokens past the shorter item's length count alpha, in policy and reference.
 
@@ -52,13 +46,8 @@ def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float 
     return logistic(beta * (scores[0] - scores[1]))
 
 
-@loss(
-    "bmc",
-    kind="token",
-    paper="Bridging and Modeling Correlations in Pairwise Data for DPO",
-    evidence="C",
-    score="β Σ w_t ρ_t",
-)
+@loss("bmc", kind="token", evidence="C", score="β Σ w_t ρ_t",
+      paper="Bridging and Modeling Correlations in Pairwise Data for DPO")  # fmt: skip
 def bmc(
     chosen: Tokens,
     rejected: Tokens,
@@ -81,13 +70,8 @@ def bmc(
     return logistic(beta * (scores[0] - scores[1]))
 
 
-@loss(
-    "two_d_dpo",
-    kind="token",
-    paper="2D-DPO: Inducing Robustness in a 2 Dimensional DPO Paradigm",
-    evidence="M",
-    score="β Σ w_t ρ_t",
-)
+@loss("two_d_dpo", kind="token", evidence="M", score="β Σ w_t ρ_t",
+      paper="2D-DPO: Inducing Robustness in a 2 Dimensional DPO Paradigm")  # fmt: skip
 def two_d_dpo(
     chosen: Tokens,
     rejected: Tokens,
@@ -112,14 +96,8 @@ class Gates(NamedTuple):
     divergence: Tensor
 
 
-@loss(
-    "sparse_po",
-    kind="token",
-    paper="SparsePO: Sparse Token Masks",
-    evidence="C",
-    score="β Σ m_t ρ_t",
-    margin="β Σ m'_t KL_t",
-)
+@loss("sparse_po", kind="token", evidence="C", score="β Σ m_t ρ_t", margin="β Σ m'_t KL_t",
+      paper="SparsePO: Sparse Token Masks")  # fmt: skip
 def sparse_po(
     chosen: Tokens,
     rejected: Tokens,
@@ -152,13 +130,8 @@ def wpo_weight(log_prob: Tensor, log_sum_square: Tensor, mask: Tensor) -> Tensor
     return (((log_prob - log_sum_square) * mask).sum(-1) / length).exp().detach()
 
 
-@loss(
-    "cringe",
-    kind="token",
-    paper="CRINGE, arXiv:2211.05826",
-    evidence="C",
-    link="CE or top-k contrast",
-)
+@loss("cringe", kind="token", evidence="C", link="CE or top-k contrast",
+      paper="CRINGE, arXiv:2211.05826")  # fmt: skip
 def cringe(
     logits: Tensor,
     tokens: Tensor,
@@ -195,14 +168,8 @@ def _rival(logits: Tensor, tokens: Tensor, k: int, generator: torch.Generator | 
     return top.gather(-1, drawn).squeeze(-1)
 
 
-@loss(
-    "pairwise_cringe",
-    kind="token",
-    paper="Some things are more CRINGE than others",
-    evidence="2",
-    link="gated CRINGE",
-    weight="σ((b-M)/τ)",
-)
+@loss("pairwise_cringe", kind="token", evidence="2", link="gated CRINGE", weight="σ((b-M)/τ)",
+      paper="Some things are more CRINGE than others")  # fmt: skip
 def pairwise_cringe(
     cringe_chosen: Tensor,
     cringe_rejected: Tensor,

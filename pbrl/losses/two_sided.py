@@ -12,29 +12,16 @@ from .links import logistic
 from .registry import loss, require
 
 
-@loss(
-    "nca_pair",
-    kind="pair",
-    paper="NCA, arXiv:2402.05369",
-    evidence="C",
-    link="two-sided",
-    trl="nca_pair",
-)
+@loss("nca_pair", kind="pair", evidence="C", link="two-sided", trl="nca_pair",
+      paper="NCA, arXiv:2402.05369")  # fmt: skip
 def nca_pair(chosen: Tensor, rejected: Tensor) -> Tensor:
     """NCA of two items: ℓ(s_w) + ½ ℓ(-s_w) + ½ ℓ(-s_l); `nca` with K = 2 and a certain target."""
     # ℓ(-s) = ℓ(s) + s leaves one logarithm per score.
     return 1.5 * logistic(chosen) + 0.5 * (chosen + logistic(-rejected))
 
 
-@loss(
-    "bco_pair",
-    kind="pair",
-    paper="BCO, arXiv:2404.04656",
-    evidence="C",
-    link="two-sided",
-    margin="δ",
-    trl="bco_pair",
-)
+@loss("bco_pair", kind="pair", evidence="C", link="two-sided", margin="δ", trl="bco_pair",
+      paper="BCO, arXiv:2404.04656")  # fmt: skip
 def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: float = 0.0) -> Tensor:
     """BCO of two items: ℓ(s_w - delta) + ℓ(delta - s_l), an upper bound of DPO for every delta.
 
@@ -43,15 +30,8 @@ def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: float = 0.0) -> Tensor:
     return logistic(chosen - delta) + logistic(delta - rejected)
 
 
-@loss(
-    "sppo_hard",
-    kind="pair",
-    paper="SPPO, arXiv:2405.00675",
-    evidence="C",
-    score="ρ",
-    link="two-sided squares",
-    trl="sppo_hard",
-)
+@loss("sppo_hard", kind="pair", evidence="C", score="ρ", link="two-sided squares", trl="sppo_hard",
+      paper="SPPO, arXiv:2405.00675")  # fmt: skip
 def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor:
     """SPPO (eq. 4.7) with P = 1 and 0: (s_w - 1/(2 beta))² + (s_l + 1/(2 beta))², beta = 1/η.
 
@@ -61,14 +41,8 @@ def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor
     return (chosen - 0.5 / beta).square() + (rejected + 0.5 / beta).square()
 
 
-@loss(
-    "sppo",
-    kind="informed",
-    paper="SPPO, arXiv:2405.00675",
-    evidence="M",
-    score="ρ",
-    link="two-sided squares",
-)
+@loss("sppo", kind="informed", evidence="M", score="ρ", link="two-sided squares",
+      paper="SPPO, arXiv:2405.00675")  # fmt: skip
 def sppo(
     chosen: Tensor,
     rejected: Tensor,
@@ -79,22 +53,16 @@ def sppo(
 ) -> Tensor:
     """SPPO: Σ over both items of (s - (P - 1/2)/beta)², P = P(item beats the current policy).
 
-    P = 1 and 0: `sppo_hard`. Scores are log-ratios not multiplied by beta. Raises ValueError unless
-    beta > 0.
+    Unverified in the soft form, from memory. P = 1 and 0: `sppo_hard`. Scores are log-ratios not
+    multiplied by beta. Raises ValueError unless beta > 0.
     """
     require(beta > 0, "beta", beta, "beta > 0")
     of_chosen = (chosen - (chosen_wins - 0.5) / beta).square()
     return of_chosen + (rejected - (rejected_wins - 0.5) / beta).square()
 
 
-@loss(
-    "apo_zero",
-    kind="pair",
-    paper="APO, arXiv:2408.06266",
-    evidence="C",
-    link="two-sided MAE",
-    trl="apo_zero",
-)
+@loss("apo_zero", kind="pair", evidence="C", link="two-sided MAE", trl="apo_zero",
+      paper="APO, arXiv:2408.06266")  # fmt: skip
 def apo_zero(chosen: Tensor, rejected: Tensor) -> Tensor:
     """APO-zero (eq. 7): [1 - σ(s_w)] + σ(s_l): chosen up, rejected down.
 
@@ -103,14 +71,8 @@ def apo_zero(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.sigmoid(-chosen) + torch.sigmoid(rejected)
 
 
-@loss(
-    "apo_down",
-    kind="pair",
-    paper="APO, arXiv:2408.06266",
-    evidence="C",
-    link="two-sided MAE",
-    trl="apo_down",
-)
+@loss("apo_down", kind="pair", evidence="C", link="two-sided MAE", trl="apo_down",
+      paper="APO, arXiv:2408.06266")  # fmt: skip
 def apo_down(chosen: Tensor, rejected: Tensor) -> Tensor:
     """APO-down (eq. 8): σ(s_w) + [1 - σ(s_w - s_l)]: both down, the rejected one more.
 
@@ -119,14 +81,8 @@ def apo_down(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.sigmoid(chosen) + torch.sigmoid(rejected - chosen)
 
 
-@loss(
-    "dpop",
-    kind="pair",
-    paper="Smaug: DPO-Positive, arXiv:2402.13228",
-    evidence="2",
-    link="logistic",
-    margin="λ max(0,-s_w)",
-)
+@loss("dpop", kind="pair", evidence="2", margin="λ max(0,-s_w)",
+      paper="Smaug: DPO-Positive, arXiv:2402.13228")  # fmt: skip
 def dpop(chosen: Tensor, rejected: Tensor, *, penalty: float = 50.0) -> Tensor:
     """DPO-Positive: ℓ(u - λ max(0, -s_w)), λ = penalty: the chosen item must not fall below zero.
 
