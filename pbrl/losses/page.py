@@ -46,10 +46,11 @@ the loss.
 
 | have | use |
 |---|---|
-| two segment scores and labels | kinds *pair* and *tie*, by `segment_loss(name)`; ties are label
-0.5 | | the same with more data per pair | kind *informed*, directly | | log-probabilities of a
-policy | by `policy_loss(name)`: *policy*, *aot*, and all losses of scores | | items marked good or
-bad | kind *point* | | K ranked or rated items | kind *list* |
+| two segment scores, labels | `segment_loss(name)`: kinds *pair* and *tie*; ties are label 0.5 |
+| the same with more data per pair | kind *informed*, directly |
+| log-probabilities of a policy | `policy_loss(name)`: *policy*, *aot*, and all losses of scores |
+| items marked good or bad | kind *point* |
+| K ranked or rated items | kind *list* |
 
 Pair losses without `label` in their signature (two-sided ones, `dpo_shift`, `nbpo`) have no ties:
 `segment_loss` refuses labels between 0 and 1 for them. IPO and SPPO take plain log-ratios and their
