@@ -43,6 +43,20 @@ class Windows:
         return abs(self.difference[stream]) if self.filled[stream] == self.w else 0.0
 
 
+def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.ndarray, int, int]:
+    """(delays of the changes that were noticed, false alarms, changes that were missed).
+
+    resets and changes are increasing times in duels. A change is noticed by the first alarm within
+    `span` duels after it and before the next change; every other alarm is false.
+    """
+    delays = []
+    ends = np.append(changes[1:], np.inf)
+    for change, end in zip(changes, ends, strict=True):
+        noticed = resets[(resets > change) & (resets <= min(change + span, end))]
+        delays += [int(noticed[0] - change)] if noticed.size else []
+    return np.array(delays, np.int64), len(resets) - len(delays), len(changes) - len(delays)
+
+
 @register_jitable
 def mdb_constants(
     K: int, T: int, M: int, delta: float, eps: float = 0.0

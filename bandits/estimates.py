@@ -44,6 +44,19 @@ def kl(x: float, y: float) -> float:
 
 
 @register_jitable
+def kl_bound(mean: float, level: float, side: int) -> float:
+    """The x farthest above (side 1) or below (side -1) the mean with d(mean, x) <= level."""
+    inside, outside = mean, 1.0 if side > 0 else 0.0
+    for _ in range(40):
+        x = (inside + outside) / 2
+        if kl(mean, min(max(x, 1e-15), 1 - 1e-15)) <= level:
+            inside = x
+        else:
+            outside = x
+    return inside
+
+
+@register_jitable
 def record_rivals(
     W: np.ndarray, mean: np.ndarray, width: np.ndarray, i: int, j: int, won: bool
 ) -> float:
@@ -75,3 +88,17 @@ def strongest_rival(mean: np.ndarray, width: np.ndarray, c: int, scale: float, r
                 if rng.integers(ties) == 0:
                     d = j
     return d
+
+
+@register_jitable
+def draw(weights: np.ndarray, rng: Any) -> int:
+    """An index with probability proportional to its weight (non-negative [K], positive sum)."""
+    rest = rng.random() * weights.sum()
+    last = 0
+    for k in range(weights.size):
+        if weights[k] > 0.0:
+            last = k
+            rest -= weights[k]
+            if rest < 0.0:
+                return k
+    return last

@@ -88,6 +88,11 @@ class DETECT:
             return detect_short(K, T, self.p_min, self.delta)
         return detect_winner_stays(K, T, self.p_min, self.delta)
 
+    def span(self, K: int, T: int) -> int:
+        """Duels within which a full window of changed outcomes is gathered, (w - 1)(K - 1) + 1."""
+        _, w, _ = self.constants(K, T)
+        return (w - 1) * (K - 1) + 1
+
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K, self.T = K, T
         exploration, w, self.b = self.constants(K, T)

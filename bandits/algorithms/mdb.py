@@ -60,6 +60,12 @@ class MDB:
                 stacklevel=2,
             )
 
+    def span(self, K: int, T: int) -> int:
+        """Duels within which a full window of changed outcomes is gathered, (w - 1) periods + 1."""
+        w, _, gamma = mdb_constants(K, T, self.M, self.delta)
+        P = K * (K - 1) // 2
+        return (w - 1) * max(P, int(math.floor(P / gamma))) + 1
+
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K, self.T = K, T
         w, self.b, gamma = mdb_constants(K, T, self.M, self.delta)
