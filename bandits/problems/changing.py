@@ -113,9 +113,9 @@ def changing_matrices(
 ) -> np.ndarray:
     """Matrices [segments, K, K] of the problem `piecewise`, one per segment.
 
-    Raises ValueError when 1000 first matrices allowed no such sequence.
+    Raises ValueError when 200 first matrices allowed no such sequence.
     """
-    for _ in range(1000):
+    for _ in range(200):
         winner = int(rng.integers(K))
         matrices = [condorcet_matrix(K, winner, p_min, 1.0, rng)]
         while len(matrices) < segments:

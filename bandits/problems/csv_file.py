@@ -23,6 +23,8 @@ def read_matrix(path: str) -> np.ndarray:
             lines = [line.strip() for line in file]
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}; give a csv file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text; give a csv file") from None
     rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
         if not line or line.startswith("#"):

@@ -32,6 +32,7 @@ from bandits.problems import (
 )
 from bandits.problems.csv_file import csv, read_matrix
 from bandits.registry import PROBLEMS
+from bandits.simulate import simulate
 from bandits.winners import (
     borda_scores,
     borda_winners,
@@ -146,6 +147,28 @@ def test_bad_parameters_are_refused(name: str, parameters: dict[str, Any], messa
         PROBLEMS[name](**parameters)
 
 
+class FirstTwo:
+    """Duels the first two arms for ever."""
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.pair = (0, 1)
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        return self.pair
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_problem_can_be_played(name: str) -> None:
+    found = simulate(PROBLEMS[name](), FirstTwo(), horizon=150, repetitions=2, seed=0)
+    assert found.plays.sum() == 2 * 150
+    assert np.isfinite(found.regret["copeland"]).all()
+    no_winner = name in ("cyclic-blocks", "mslr5-noncondorcet", "random-copeland")
+    assert np.isnan(found.regret["average"]).all() == no_winner
+
+
 # --- checking matrices --------------------------------------------------------------------------
 
 
@@ -216,9 +239,12 @@ def test_a_bad_csv_file_is_refused(tmp_path: Path, text: str, message: str) -> N
         csv(str(file))
 
 
-def test_a_missing_csv_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_binary_csv_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot read .*none.csv: No such file"):
         read_matrix(str(tmp_path / "none.csv"))
+    (tmp_path / "binary.csv").write_bytes(b"\x93NUMPY\xff")
+    with pytest.raises(ValueError, match=r"binary.csv is not text"):
+        read_matrix(str(tmp_path / "binary.csv"))
 
 
 # --- families -----------------------------------------------------------------------------------
