@@ -429,6 +429,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
         faulthandler.cancel_dump_traceback_later()
 
 
+BOUNDED = ("average", "strong")  # regrets with a known lower bound above 0
 BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long
 
 
@@ -471,7 +472,22 @@ def _execute_bandit(cell: "Cell") -> dict[str, Any]:
     finally:
         faulthandler.cancel_dump_traceback_later()
     rate = (done - began) * horizon / seconds if seconds else None
-    return {"duels_per_second": rate, "compile_seconds": compile_seconds}
+    return {"duels_per_second": rate, "compile_seconds": compile_seconds, **_facts(problem)}
+
+
+def _facts(problem: Any) -> dict[str, Any]:
+    """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
+    from bandits.lower_bounds import lower_bound_constant
+
+    if hasattr(problem, "sample"):
+        return {}  # another instance in every repetition
+    if len(problem.starts) > 1:
+        return {"changes": problem.starts[1:].tolist()}
+    try:
+        bound = {name: lower_bound_constant(problem.matrices[0], name) for name in BOUNDED}
+    except ValueError:
+        return {}  # no Condorcet winner, so no such bound
+    return {"lower_bound": bound}
 
 
 def _instance(kind: str, config: dict[str, Any]) -> Any:
