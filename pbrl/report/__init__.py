@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-REGRETS = ("average", "weak")  # shown unless others are asked for
-
 
 def table(
     root: Path | str,
     *,
     format: str = "md",
     strict: bool = False,
-    regrets: Sequence[str] = REGRETS,
+    regrets: Sequence[str] | None = None,
 ) -> str:
     """All numbers of a results folder as text: md, csv, latex or json.
 
     With `strict`, raises StoreError when a cell is missing, failed or unfinished, or when cells
-    were computed by different versions of the code; otherwise the table names them.
+    were computed by different versions of the code; otherwise the table names them. `regrets` are
+    names of `bandits.regret`; average and weak when not given.
     """
     from pbrl.report.study import read
     from pbrl.report.tables import table_text
@@ -24,7 +23,7 @@ def table(
     return table_text(read(root), format=format, strict=strict, regrets=regrets)
 
 
-def plot(root: Path | str, *, regrets: Sequence[str] = REGRETS) -> list[Path]:
+def plot(root: Path | str, *, regrets: Sequence[str] | None = None) -> list[Path]:
     """Write every figure the folder has data for to `root/figures`, as PNG and PDF."""
     from pbrl.report.figures import draw_all
     from pbrl.report.study import read
@@ -36,7 +35,7 @@ def html(
     root: Path | str,
     figures: Sequence[Path] | None = None,
     *,
-    regrets: Sequence[str] = REGRETS,
+    regrets: Sequence[str] | None = None,
 ) -> Path:
     """Write `root/report.html`: one page with the figures inside and no link to anything.
 

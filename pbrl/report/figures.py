@@ -2,27 +2,25 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from pbrl.report import scores, statistics, style
-from pbrl.report.study import Bandit, Line, Study, generator, listed
-from pbrl.report.tables import check_regrets
+from pbrl.report import regret_figures, scores, statistics, style
+from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report.study import Line, Study, generator
+from pbrl.report.tables import chosen_regrets
 
 MOST_LINES = 8  # per panel; with more on a task, every teacher gets its own panels
-MOST_PANELS = 8  # per figure, which then fills a page; more go to a second one
-BAND = "shaded: 95 % bootstrap interval"
 
 
-def draw_all(study: Study, folder: Path, *, regrets: Sequence[str]) -> list[Path]:
+def draw_all(study: Study, folder: Path, *, regrets: Sequence[str] | None) -> list[Path]:
     """Write all figures the study has data for; returns the files, PNG and PDF of each.
 
     Raises ConfigError for a regret that no finished bandit cell recorded.
     """
-    check_regrets(study, regrets)
+    shown = chosen_regrets(study, regrets)
     written: list[Path] = []
     with style.house_style():
         if study.lines:
@@ -33,8 +31,8 @@ def draw_all(study: Study, folder: Path, *, regrets: Sequence[str]) -> list[Path
         compared = scores.comparison(study)
         if compared is not None:
             written += _profiles(study, compared, folder)
-        for regret in regrets:
-            written += _regrets(study, folder, regret)
+        for regret in shown:
+            written += regret_figures.draw(study, folder, regret)
     return written
 
 
@@ -76,7 +74,7 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
                 found = curve(line)
                 assert found is not None
                 shown = line.learner if split else line.label
-                _draw(axis, *found, styles[shown], shown, name, line.task, line.teacher)
+                draw_mean(axis, *found, styles[shown], shown, name, line.task, line.teacher)
             if name == "efficiency":
                 _draw_truth(axis, study, lines)
             axis.set_xlabel("labels answered" if name == "efficiency" else "environment steps")
@@ -85,39 +83,15 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
             axis.margins(x=0.02)
             if name == "success":
                 axis.set_ylim(-0.02, 1.02)
-        notes = [_seeds([line for _, lines in panels for line in lines], "seed"), *study.problems()]
+        notes = [
+            runs_note([line for _, lines in panels for line in lines], "seed"),
+            *study.problems(),
+        ]
         if name == "efficiency":
             notes.insert(1, "Each point: the last evaluation with no more labels answered.")
         style.finish(figure, axes, notes)
-        written += style.save(figure, folder, _numbered(name, number, pages))
+        written += style.save(figure, folder, numbered(name, number, pages))
     return written
-
-
-def _draw(
-    axis: Axes,
-    x: np.ndarray,
-    values: np.ndarray,
-    look: style.LineStyle,
-    label: str,
-    *names: str,
-) -> None:
-    """Mean of `values` [points, runs] over runs, with its interval when there are three or more."""
-    axis.plot(
-        x,
-        values.mean(axis=-1),
-        color=look.color,
-        linestyle=look.dash,
-        marker=look.marker,
-        markevery=(0.06, 0.2),
-        label=label,
-    )
-    found = statistics.interval(_mean, [values], rng=generator(*names, label))
-    if found is not None:
-        axis.fill_between(x, *found, color=look.color, alpha=0.15, linewidth=0)
-
-
-def _mean(samples: list[np.ndarray]) -> np.ndarray:
-    return samples[0].mean(axis=-1)
 
 
 def _draw_truth(axis: Axes, study: Study, lines: Sequence[Line]) -> None:
@@ -160,25 +134,6 @@ def _styles(study: Study) -> dict[str, style.LineStyle]:
     return style.line_styles(list(names), sorted(baselines, reverse=True))
 
 
-def _numbered(name: str, number: int, pages: Sequence[object]) -> str:
-    return name if len(pages) == 1 else f"{name}-{number + 1}"
-
-
-def _seeds(lines: Sequence[Line | Bandit], noun: str) -> str:
-    """How many runs stand behind the lines, and which lines have no interval."""
-    counts = sorted({line.runs for line in lines})
-    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    plural = "" if counts == [1] else "s"
-    text = f"Mean of {number} {noun}{plural}"
-    few = [x for x in lines if x.runs < statistics.FEWEST_RUNS]
-    if len(few) == len(lines):
-        return f"{text}: too few for an interval, none is drawn."
-    if few:
-        named = listed([f"{x.label} on {x.task} ({x.runs})" for x in few])
-        return f"{text}; {BAND}, not drawn below 3 {noun}s: {named}."
-    return f"{text}; {BAND}."
-
-
 # --- performance profiles -----------------------------------------------------------------------
 
 
@@ -206,7 +161,7 @@ def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[P
         axis.set_ylabel("share of runs above score")
         axis.set_ylim(-0.02, 1.02)
     tasks = f"{len(compared.tasks)} task" + ("s" if len(compared.tasks) > 1 else "")
-    seeds = _seeds([x for x in study.lines if x.label in complete], "seed")
+    seeds = runs_note([x for x in study.lines if x.label in complete], "seed")
     seeds = seeds.replace("Mean of", f"{tasks},")
     left_out = sorted(set(compared.scores) - set(complete) - {scores.RANDOM})
     partial = [f"Not on every task, so not drawn: {'; '.join(left_out)}."] if left_out else []
@@ -241,77 +196,3 @@ def _draw_profile(
         axis.fill_between(
             thresholds, *found, step="post", color=look.color, alpha=0.12, linewidth=0
         )
-
-
-# --- regret -------------------------------------------------------------------------------------
-
-
-def _regrets(study: Study, folder: Path, regret: str) -> list[Path]:
-    """Two panels per problem, the same curves against duels on a linear and on a log axis."""
-    known = [bandit for bandit in study.bandits if regret in bandit.regret]
-    tasks = list(dict.fromkeys(bandit.task for bandit in known))
-    if not tasks:
-        return []
-    styles = style.line_styles([bandit.label for bandit in known])
-    per_page = MOST_PANELS // 2
-    pages = [tasks[i : i + per_page] for i in range(0, len(tasks), per_page)]
-    written = []
-    for number, page in enumerate(pages):
-        figure, axes = style.grid(2 * len(page), columns=2)
-        for row, task in enumerate(page):
-            here = [bandit for bandit in known if bandit.task == task]
-            for axis, log in zip(axes[2 * row : 2 * row + 2], (False, True), strict=True):
-                _regret_panel(axis, here, styles, regret, log=log)
-        shown = [bandit for bandit in known if bandit.task in page]
-        style.finish(figure, axes, [_seeds(shown, "repetition"), *study.problems()])
-        written += style.save(figure, folder, _numbered(f"regret-{regret}", number, pages))
-    return written
-
-
-def _regret_panel(
-    axis: Axes,
-    bandits: Sequence[Bandit],
-    styles: dict[str, style.LineStyle],
-    regret: str,
-    *,
-    log: bool,
-) -> None:
-    """Cumulative regret; a thin gray line at each change, the lower bound C ln T in black.
-
-    The linear panel is cut where lines that grow far above the others would flatten them; the
-    logarithmic one shows all, over the last four decades of duels.
-    """
-    style.title(axis, bandits[0].task)
-    for bandit in bandits:
-        values = bandit.regret[regret]
-        _draw(axis, bandit.duels, values, styles[bandit.label], bandit.label, regret, bandit.task)
-    for i, change in enumerate(bandits[0].changes):
-        axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,
-                     label="problem changes" if i == 0 else None)  # fmt: skip
-    bound = bandits[0].lower_bound.get(regret)
-    if bound is not None:
-        duels = np.unique(np.concatenate([bandit.duels for bandit in bandits]))
-        duels = duels[duels > 1]
-        axis.plot(duels, bound * np.log(duels), color=style.BLACK, linewidth=1.1,
-                  linestyle=(0, (1, 1)), label="lower bound C ln T")  # fmt: skip
-    axis.set_xlabel("duels")
-    axis.set_ylabel(f"cumulative {regret.replace('_', ' ')} regret")
-    if log:
-        style.logarithmic(axis)
-        first = max(1.0, max(bandit.duels[-1] for bandit in bandits) / 1e4)
-        axis.set_xlim(left=first)
-        seen = [b.regret[regret].mean(axis=-1)[b.duels >= first] for b in bandits]
-        axis.set_ylim(bottom=min((v[v > 0].min() for v in seen if (v > 0).any()), default=None))
-    else:
-        axis.xaxis.set_major_formatter(style.short_number)
-        axis.yaxis.set_major_formatter(style.short_number)
-        axis.margins(x=0.02)
-        axis.set_ylim(0, _cut([bandit.regret[regret][-1].mean() for bandit in bandits]))
-
-
-def _cut(ends: Sequence[float]) -> float | None:
-    """Top of the linear axis: above the widest gap between final regrets, if over threefold."""
-    levels = sorted(end for end in ends if end > 0)
-    gaps = [(above / below, below) for below, above in pairwise(levels[1:])]
-    widest, below = max(gaps, default=(0.0, 0.0))
-    return 1.6 * below if widest > 3 else None

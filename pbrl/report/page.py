@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pbrl.report import style, tables
+from pbrl.report import formats, style, tables
 from pbrl.report.study import Study
 from pbrl.store.atomic import write_file
 
@@ -33,7 +33,9 @@ CAPTIONS = {
 }
 
 
-def write(study: Study, root: Path, figures: Sequence[Path], *, regrets: Sequence[str]) -> Path:
+def write(
+    study: Study, root: Path, figures: Sequence[Path], *, regrets: Sequence[str] | None
+) -> Path:
     """Write `root/report.html` with those of `figures` that are PNG files, and all tables."""
     name = escape(root.resolve().name)
     cells = sum(study.versions.get("pbrl", {}).values())
@@ -65,8 +67,8 @@ def _figure(path: Path) -> str:
     )
 
 
-def _table(one: tables.Table) -> str:
-    numeric = {column for column in one.columns if tables.is_number(one, column)}
+def _table(one: formats.Table) -> str:
+    numeric = {column for column in one.columns if formats.is_number(one, column)}
 
     def cell(tag: str, column: str, text: str) -> str:
         kind = ' class="n"' if column in numeric else ""
@@ -74,7 +76,7 @@ def _table(one: tables.Table) -> str:
 
     head = "".join(cell("th", column, column) for column in one.columns)
     rows = [
-        "<tr>" + "".join(cell("td", c, tables.shown(row.get(c), c)) for c in one.columns) + "</tr>"
+        "<tr>" + "".join(cell("td", c, formats.shown(row.get(c), c)) for c in one.columns) + "</tr>"
         for row in one.rows
     ]
     notes = "".join(f"<p>{escape(note)}</p>" for note in one.notes)

@@ -1,7 +1,6 @@
 """A results folder as lines: the finished cells that differ only in their seed, as one array."""
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import numpy as np
 import polars as pl
 
 from pbrl import store
+from pbrl.report import names
+from pbrl.report.names import count, listed
 
-NOT_THE_LEARNER = ("seed", "execution", "device")  # cells differing in these alone are one line
+KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition", "t")
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class Study:
         found = []
         for status in sorted({one.status for one in self.left}):
             titles = [one.title for one in self.left if one.status == status]
-            found.append(f"{status.capitalize()}, {_count(len(titles), 'cell')}: {listed(titles)}")
+            found.append(f"{status.capitalize()}, {count(len(titles), 'cell')}: {listed(titles)}")
         for package, counts in sorted(self.versions.items()):
             if len(counts) > 1:
-                shown = ", ".join(f"{_count(n, 'cell')} {v}" for v, n in sorted(counts.items()))
+                shown = ", ".join(f"{count(n, 'cell')} {v}" for v, n in sorted(counts.items()))
                 found.append(f"Mixed versions of {package}: {shown}")
         return found
 
@@ -112,18 +113,19 @@ def group(results: store.Results) -> Study:
     versions: dict[str, Counter[str]] = defaultdict(Counter)
     notices = []
     for cell in results.cells:
-        data = regrets if cell.config.get("kind") == "bandit" else evaluations
-        if cell.status != "done" or cell.problem or cell.id not in data:
-            left.append(_left(cell))
+        is_bandit = cell.config.get("kind") == "bandit"
+        out = _left(cell, (regrets if is_bandit else evaluations).get(cell.id))
+        if out is not None:
+            left.append(out)
             continue
-        families[_family(cell.config)].append(cell)
-        notices += [f"{title(cell.config)}: {notice}" for notice in cell.notices]
+        families[names.family(cell.config)].append(cell)
+        notices += [f"{names.title(cell.config)}: {notice}" for notice in cell.notices]
         versions["pbrl"][_source(cell.environment)] += 1
         for package, version in cell.environment.get("packages", {}).items():
             versions[package][version] += 1
-    names = _named([cells[0].config for cells in families.values()])
+    named = names.lines([cells[0].config for cells in families.values()])
     lines, bandits = [], []
-    for cells, (task, label) in zip(families.values(), names, strict=True):
+    for cells, (task, label) in zip(families.values(), named, strict=True):
         if cells[0].config["kind"] == "bandit":
             bandits.append(_bandit(task, label, cells, regrets, resets))
         else:
@@ -186,15 +188,10 @@ def _bandit(
     """Repetitions side by side, those of several seeds joined."""
     parts = [regrets[cell.id].sort("t", "repetition") for cell in cells]
     duels = parts[0]["t"].unique().sort().to_numpy()
-    known = {"cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition"}
-    names = [
-        column
-        for column, dtype in parts[0].schema.items()
-        if column not in known | {"t"} and dtype.is_numeric() and not parts[0][column].has_nulls()
-    ]
     regret = {
         name: np.concatenate([p[name].to_numpy().reshape(len(duels), -1) for p in parts], axis=1)
-        for name in names
+        for name in parts[0].columns
+        if name not in KEYS and all(_is_defined(part[name]) for part in parts)
     }
     counts = [resets[cell.id]["resets"].drop_nulls() for cell in cells if cell.id in resets]
     means = [series.cast(pl.Float64).to_numpy().mean() for series in counts if len(series)]
@@ -213,94 +210,30 @@ def _bandit(
     )
 
 
-def _left(cell: store.CellInfo) -> Left:
-    cause, status = cell.problem or "", str(cell.status)
-    if status == "done":
-        status = "unreadable"
-        cause = cause or "its metrics hold no evaluation and no regret"
+def _left(cell: store.CellInfo, rows: pl.DataFrame | None) -> Left | None:
+    """Why a cell cannot be used; None for a finished, whole one."""
+    status, cause = str(cell.status), cell.problem or ""
     if cell.failure:
         cause = f"{cell.failure.get('kind', 'error')}: {cell.failure.get('message', '')}"
         if cell.failure.get("command"):
             cause += f" (repeat: {cell.failure['command']})"
-    return Left(cell.id, title(cell.config) or cell.id, status, cause)
+    elif status == "done":
+        if cell.problem or rows is None:
+            status, cause = "unreadable", cause or "its metrics hold no evaluation and no regret"
+        else:
+            progress, goal = ("t", "horizon") if "t" in rows.columns else ("step", "steps")
+            reached, planned = int(rows[progress].to_numpy().max()), cell.config.get(goal)
+            if reached == planned:
+                return None
+            status, cause = "ended early", f"its last row is at {reached} of {planned}"
+    return Left(cell.id, names.title(cell.config) or cell.id, status, cause)
+
+
+def _is_defined(column: pl.Series) -> bool:
+    """Whether a regret has a value everywhere; some have none without a Condorcet winner."""
+    return column.dtype.is_float() and not column.has_nulls() and not column.is_nan().any()
 
 
 def _source(environment: dict[str, Any]) -> str:
     source = environment.get("source") or ""
     return f"{environment.get('pbrl', 'of unknown version')} {source[:8]}".strip()
-
-
-# --- names --------------------------------------------------------------------------------------
-
-
-def title(config: dict[str, Any]) -> str:
-    """A cell in one line: learner, task, teacher and seed."""
-    if not config:
-        return ""
-    names = store.labels(config)
-    parts = [_joined(names["learner"], names["teacher"]), f"on {names['task']}"]
-    if config.get("kind") != "bandit":
-        parts.append(f"seed {config.get('seed')}")
-    return " ".join(parts)
-
-
-def _joined(learner: str, teacher: str) -> str:
-    return f"{learner} · {teacher}" if teacher else learner
-
-
-def _family(config: dict[str, Any]) -> str:
-    kept = {key: value for key, value in config.items() if key not in NOT_THE_LEARNER}
-    return json.dumps(kept, sort_keys=True)
-
-
-def _named(configs: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(task, line label) of each family; whatever two equal names differ in is added to them."""
-    names = [store.labels(config) for config in configs]
-    kinds = [str(config.get("kind")) for config in configs]
-    places = [_flat(c.get("env") or c.get("problem") or {}, "") for c in configs]
-    tasks = _told_apart([(k, n["task"]) for k, n in zip(kinds, names, strict=True)], places)
-    learners = [_joined(n["learner"], n["teacher"]) for n in names]
-    settings = [
-        _flat({k: v for k, v in c.items() if k not in (*NOT_THE_LEARNER, "env", "problem")}, "")
-        for c in configs
-    ]
-    labels = _told_apart(list(zip(kinds, tasks, learners, strict=True)), settings)
-    return list(zip(tasks, labels, strict=True))
-
-
-def _told_apart(names: Sequence[tuple[str, ...]], settings: list[dict[str, Any]]) -> list[str]:
-    """The last part of each name, with the settings added in which equal names differ."""
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
-        groups[name].append(i)
-    shown = [name[-1] for name in names]
-    for members in groups.values():
-        known = dict.fromkeys(key for i in members for key in settings[i])
-        keys = [k for k in known if len({repr(settings[i].get(k)) for i in members}) > 1]
-        top = {k for k in keys if "." not in k}  # steps and labels stand in the method, too
-        keys = [k for k in keys if k in top or k.rpartition(".")[2] not in top]
-        for i in members:
-            added = ", ".join(f"{k.rpartition('.')[2]}={settings[i].get(k)}" for k in keys)
-            shown[i] += f" ({added})" if added else ""
-    return shown
-
-
-def _flat(value: Any, path: str) -> dict[str, Any]:
-    """Nested dictionaries as one with dotted keys, without labels."""
-    if not isinstance(value, dict):
-        return {path: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if key != "label":
-            flat |= _flat(inner, f"{path}.{key}" if path else key)
-    return flat
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def listed(titles: Sequence[str], most: int = 4) -> str:
-    """The first few titles, and how many more there are."""
-    shown = "; ".join(titles[:most])
-    return shown if len(titles) <= most else f"{shown}; and {len(titles) - most} more"

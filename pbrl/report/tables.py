@@ -1,45 +1,23 @@
-"""The tables of a results folder: what stands in them, and their text in four formats."""
+"""The tables of a results folder: what stands in them."""
 
-import csv
-import io
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 from pbrl.errors import ConfigError, StoreError, did_you_mean
 from pbrl.report import scores, statistics
+from pbrl.report.formats import FORMATS, Table, Value
 from pbrl.report.scores import Estimate
 from pbrl.report.study import Line, Study
 
-Value = str | int | float | Estimate | None
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of values under column names; `notes` define the columns."""
-
-    name: str
-    title: str
-    rows: list[dict[str, Value]]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns that some row has a value for, in order of first appearance."""
-        named = dict.fromkeys(key for row in self.rows for key in row)
-        return [key for key in named if any(row.get(key) is not None for row in self.rows)]
-
-
-def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str]) -> str:
+def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str] | None) -> str:
     """All tables of a study as text; see `pbrl.report.table`.
 
     Raises ConfigError for an unknown format or regret, StoreError with `strict` and problems.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown table format {format!r}; {did_you_mean(format, FORMATS)}")
-    check_regrets(study, regrets)
     if strict and study.problems():
         raise StoreError(
             "the table is incomplete: " + ". ".join(study.problems()) + ". Run the suite again to "
@@ -48,20 +26,28 @@ def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str
     return FORMATS[format](build(study, regrets=regrets))
 
 
-def check_regrets(study: Study, regrets: Sequence[str]) -> None:
-    """Raise ConfigError for a regret that no bandit cell of the study recorded."""
+def chosen_regrets(study: Study, regrets: Sequence[str] | None) -> list[str]:
+    """The asked regrets; by default average and weak, and copeland where average is undefined.
+
+    Raises ConfigError for a regret that no bandit cell of the study recorded.
+    """
     known = {name for bandit in study.bandits for name in bandit.regret}
+    if regrets is None:
+        undefined = any("average" not in bandit.regret for bandit in study.bandits)
+        usual = ("average", "weak", "copeland") if undefined else ("average", "weak")
+        return [name for name in usual if name in known]
     for regret in regrets:
-        if known and regret not in known:
+        if regret not in known:
             raise ConfigError(f"no cell recorded regret {regret!r}; {did_you_mean(regret, known)}")
+    return list(regrets)
 
 
-def build(study: Study, *, regrets: Sequence[str]) -> list[Table]:
+def build(study: Study, *, regrets: Sequence[str] | None) -> list[Table]:
     """The tables a study has rows for, the excluded cells last."""
     found = [
         _returns(study),
         *_aggregates(scores.comparison(study)),
-        _bandits(study, regrets),
+        _bandits(study, chosen_regrets(study, regrets)),
         _left_out(study),
     ]
     return [one for one in found if one.rows]
@@ -212,146 +198,3 @@ def _left_out(study: Study) -> Table:
     rows += [{"status": "mixed", "cell": "", "cause": text} for text in mixed]
     rows += [{"status": "notice", "cell": "", "cause": text} for text in study.notices]
     return Table("left out", "Not in the numbers above, or to be known about them", rows)
-
-
-# --- formats ------------------------------------------------------------------------------------
-
-
-def shown(value: Value, column: str = "") -> str:
-    """A value as people read it: about four digits, interval in brackets, nothing for None."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, Estimate):
-        if value.low is None or value.high is None:
-            return _number(value.point)
-        digits = _digits(max(abs(value.point), value.high - value.low))
-        texts = [f"{x:,.{digits}f}" for x in (value.point, value.low, value.high)]
-        return f"{texts[0]} [{texts[1]}, {texts[2]}]"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if column == "duels/s":
-        return f"{value / 1e6:.3g} M" if value >= 1e6 else f"{value / 1e3:.3g} k"
-    return _number(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.{_digits(value)}f}"
-
-
-def _digits(size: float) -> int:
-    """Decimals that leave four digits, at most three decimals."""
-    return next(
-        decimals for decimals in range(4) if abs(size) >= 10 ** (3 - decimals) or decimals == 3
-    )
-
-
-def _markdown(tables: Sequence[Table]) -> str:
-    parts = []
-    for one in tables:
-        cells = [
-            [shown(row.get(c), c).replace("|", "\\|") for c in one.columns] for row in one.rows
-        ]
-        widths = [
-            max(3, len(column), *(len(row[i]) for row in cells))
-            for i, column in enumerate(one.columns)
-        ]
-        right = [is_number(one, column) for column in one.columns]
-        rows = [one.columns, *cells]
-        lines = [_padded(row, widths, right) for row in rows]
-        rule = (
-            "|"
-            + "|".join(
-                "-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)
-            )
-            + "|"
-        )
-        notes = [f"- {note}" for note in one.notes]
-        parts.append(
-            "\n".join([f"## {one.title}", "", lines[0], rule, *lines[1:], "", *notes]).rstrip()
-        )
-    return "\n\n".join(parts) + "\n" if parts else "No cell in this folder.\n"
-
-
-def _padded(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    texts = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(row, widths, right, strict=True)]
-    return "| " + " | ".join(texts) + " |"
-
-
-def is_number(one: Table, column: str) -> bool:
-    return not any(isinstance(row.get(column), str) for row in one.rows)
-
-
-def _csv(tables: Sequence[Table]) -> str:
-    """One flat table: column `table` tells which, an interval has two columns of its own."""
-    rows: list[dict[str, Any]] = []
-    for one in tables:
-        for row in one.rows:
-            flat: dict[str, Any] = {"table": one.name}
-            for column in one.columns:
-                flat |= _flat(column, row.get(column))
-            rows.append(flat)
-    text = io.StringIO()
-    columns = dict.fromkeys(key for row in rows for key in row)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _flat(column: str, value: Value) -> dict[str, Any]:
-    if not isinstance(value, Estimate):
-        return {column: value}
-    return {column: value.point, f"{column} low": value.low, f"{column} high": value.high}
-
-
-def _json(tables: Sequence[Table]) -> str:
-    def plain(value: Value) -> Any:
-        if isinstance(value, Estimate):
-            return {"point": value.point, "low": value.low, "high": value.high}
-        return value
-
-    content = {
-        one.name: {
-            "rows": [{c: plain(row.get(c)) for c in one.columns} for row in one.rows],
-            "notes": one.notes,
-        }
-        for one in tables
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": "$<$", ">": "$>$", "·": r"$\cdot$",
-}  # fmt: skip
-
-
-def _latex(tables: Sequence[Table]) -> str:
-    """A `table` environment each, for the packages booktabs; notes below the rules."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for one in tables:
-        align = "".join("r" if is_number(one, column) else "l" for column in one.columns)
-        body = [
-            " & ".join(_tex(shown(row.get(c), c)) for c in one.columns) + r" \\" for row in one.rows
-        ]
-        head = " & ".join(_tex(column) for column in one.columns) + r" \\"
-        notes = [f"\\par\\footnotesize {_tex(note)}" for note in one.notes]
-        parts.append("\n".join([
-            r"\begin{table}", r"\centering", f"\\caption{{{_tex(one.title)}}}",
-            f"\\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule", *body,
-            r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}",
-        ]))  # fmt: skip
-    return "\n\n".join(parts) + "\n"
-
-
-def _tex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "md": _markdown,
-    "csv": _csv,
-    "latex": _latex,
-    "json": _json,
-}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pbrl import report, store
 from pbrl.errors import ConfigError, StoreError
-from pbrl.report import figures, scores, style, tables
+from pbrl.report import figures, formats, scores, style, tables
 from pbrl.report.study import Study, group, read
 from tests.report import report_folders as folders
 
@@ -34,7 +34,7 @@ def _texts(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every text of every figure of the study, notes and legends included."""
     drawn: list[Figure] = []
     monkeypatch.setattr(style, "save", lambda figure, *_: drawn.append(figure) or [])
-    figures.draw_all(study, folder, regrets=report.REGRETS)
+    figures.draw_all(study, folder, regrets=None)
     found = []
     for figure in drawn:
         assert all(t.get_fontsize() >= 8 for t in figure.findobj(match=_has_text))
@@ -81,7 +81,7 @@ def test_a_ratio_to_nothing_is_not_shown(tmp_path: Path) -> None:
     for method, level in (("sac", -300.0), ("pebble", -500.0)):
         rows = [{"event": "eval", "step": s, "return": level, "labels": 1} for s in (0, 1000)]
         teacher = None if method == "sac" else "oracle"
-        folders.write(tmp_path, folders.online(method=method, teacher=teacher), rows)
+        folders.write(tmp_path, folders.online(method=method, teacher=teacher, steps=1000), rows)
     found = json.loads(report.table(tmp_path, format="json"))
     assert list(found) == ["returns"]
     assert "ratio to SAC" not in found["returns"]["rows"][0]
@@ -113,8 +113,8 @@ def test_bandit_rows(complete: Path) -> None:
 def test_an_interval_does_not_depend_on_other_cells(complete: Path) -> None:
     whole = read(complete)
     alone = dataclasses.replace(whole, lines=whole.lines[:1], bandits=[])
-    rows = tables.build(alone, regrets=())[0].rows
-    again = tables.build(whole, regrets=())[0].rows
+    rows = tables.build(alone, regrets=None)[0].rows
+    again = tables.build(whole, regrets=None)[0].rows
     assert rows[0]["return"] in [row["return"] for row in again]
 
 
@@ -134,12 +134,12 @@ def test_seeds_are_joined_and_settings_kept_apart(tmp_path: Path) -> None:
 
 
 def test_seeds_evaluated_at_different_steps_are_compared_where_both_were(tmp_path: Path) -> None:
-    for seed, steps in enumerate(((0, 1000, 2000), (0, 2000, 3000))):
+    for seed, steps in enumerate(((0, 1000, 3000), (0, 2000, 3000))):
         rows = [{"event": "eval", "step": s, "return": float(s), "labels": 0} for s in steps]
-        folders.write(tmp_path, folders.online(seed=seed), rows)
+        folders.write(tmp_path, folders.online(seed=seed, steps=3000), rows)
     (line,) = read(tmp_path).lines
-    assert line.steps.tolist() == [0, 2000]
-    assert line.returns.tolist() == [[0, 0], [2000, 2000]]
+    assert line.steps.tolist() == [0, 3000]
+    assert line.returns.tolist() == [[0, 0], [3000, 3000]]
 
 
 def test_efficiency_takes_the_last_evaluation_of_each_count(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_efficiency_takes_the_last_evaluation_of_each_count(tmp_path: Path) -> N
             {"event": "eval", "step": i * 1000, "return": float(10 * i), "labels": labels}
             for i, labels in enumerate(answered)
         ]
-        folders.write(tmp_path, folders.online(seed=seed), rows)
+        folders.write(tmp_path, folders.online(seed=seed, steps=3000), rows)
     found = figures._efficiency_curve(read(tmp_path).lines[0])
     assert found is not None
     assert found[0].tolist() == [0, 10, 15, 20]
@@ -198,10 +198,10 @@ def test_mixed_versions_are_named(complete: Path) -> None:
     mixed = dataclasses.replace(study, versions={"torch": Counter({"2.12": 3, "2.13": 9})})
     assert mixed.problems() == ["Mixed versions of torch: 3 cells 2.12, 9 cells 2.13"]
     assert "Mixed versions of torch" in tables.table_text(
-        mixed, format="md", strict=False, regrets=()
+        mixed, format="md", strict=False, regrets=None
     )
     with pytest.raises(StoreError, match="Mixed versions"):
-        tables.table_text(mixed, format="md", strict=True, regrets=())
+        tables.table_text(mixed, format="md", strict=True, regrets=None)
 
 
 def test_versions_are_read_from_the_manifests(complete: Path) -> None:
@@ -238,6 +238,30 @@ def test_lines_without_a_band_are_named_when_others_have_one(
     assert "not drawn below 3 seeds: sac on walker-walk (1)" in text
 
 
+def test_a_run_that_ended_early_is_named_and_left_out(tmp_path: Path) -> None:
+    rows = [{"event": "eval", "step": step, "return": 1.0, "labels": 0} for step in (0, 500)]
+    folders.write(tmp_path, folders.online(steps=1000), rows)
+    study = read(tmp_path)
+    assert study.lines == []
+    assert (study.left[0].status, study.left[0].cause) == (
+        "ended early",
+        "its last row is at 500 of 1000",
+    )
+
+
+def test_a_problem_without_a_condorcet_winner_shows_copeland_regret(tmp_path: Path) -> None:
+    config = folders.bandit("cyclic", "ccb", horizon=100, repetitions=3)
+    rows = [
+        {"event": "regret", "repetition": r, "t": t, "copeland": t / 10, "average": float("nan")}
+        for r in range(3)
+        for t in (1, 10, 50, 100)
+    ]
+    folders.write(tmp_path, config, rows)
+    (row,) = json.loads(report.table(tmp_path, format="json"))["bandits"]["rows"]
+    assert row["copeland regret"]["point"] == 10
+    assert not any("average" in column for column in row)
+
+
 def test_a_folder_without_a_finished_cell(tmp_path: Path) -> None:
     store.write_plan(tmp_path, [store.Cell(tmp_path, folders.online())])
     assert "missing" in report.table(tmp_path)
@@ -272,7 +296,7 @@ def test_markdown_columns_align(complete: Path) -> None:
 
 
 def test_latex_escapes_and_balances() -> None:
-    text = tables._latex([tables.Table("x", "A & B", [{"a_b": "50 % <$>"}], ["n_1"])])
+    text = formats._latex([formats.Table("x", "A & B", [{"a_b": "50 % <$>"}], ["n_1"])])
     assert r"\caption{A \& B}" in text
     assert r"a\_b \\" in text
     assert r"50 \% $<$\$$>$ \\" in text
@@ -299,8 +323,8 @@ def test_unknown_format_and_regret(complete: Path) -> None:
         (scores.Estimate(512.31, 498.2, 530.0), "512.3 [498.2, 530.0]"),
     ],
 )
-def test_numbers_as_people_read_them(value: tables.Value, text: str) -> None:
-    assert tables.shown(value) == text
+def test_numbers_as_people_read_them(value: formats.Value, text: str) -> None:
+    assert formats.shown(value) == text
 
 
 # --- figures and page ---------------------------------------------------------------------------

@@ -1,0 +1,85 @@
+"""Regret of dueling bandits against the number of duels."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pbrl.report import style
+from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report.study import Bandit, Study
+
+
+def draw(study: Study, folder: Path, regret: str) -> list[Path]:
+    """Two panels per problem, the same curves against duels on a linear and on a log axis."""
+    known = [bandit for bandit in study.bandits if regret in bandit.regret]
+    tasks = list(dict.fromkeys(bandit.task for bandit in known))
+    if not tasks:
+        return []
+    styles = style.line_styles([bandit.label for bandit in known])
+    per_page = MOST_PANELS // 2
+    pages = [tasks[i : i + per_page] for i in range(0, len(tasks), per_page)]
+    written = []
+    for number, page in enumerate(pages):
+        figure, axes = style.grid(2 * len(page), columns=2)
+        for row, task in enumerate(page):
+            here = [bandit for bandit in known if bandit.task == task]
+            for axis, log in zip(axes[2 * row : 2 * row + 2], (False, True), strict=True):
+                _regret_panel(axis, here, styles, regret, log=log)
+        shown = [bandit for bandit in known if bandit.task in page]
+        style.finish(figure, axes, [runs_note(shown, "repetition"), *study.problems()])
+        written += style.save(figure, folder, numbered(f"regret-{regret}", number, pages))
+    return written
+
+
+def _regret_panel(
+    axis: Axes,
+    bandits: Sequence[Bandit],
+    styles: dict[str, style.LineStyle],
+    regret: str,
+    *,
+    log: bool,
+) -> None:
+    """Cumulative regret; a thin gray line at each change, the lower bound C ln T in black.
+
+    The linear panel is cut where lines that grow far above the others would flatten them; the
+    logarithmic one shows all, over the last four decades of duels.
+    """
+    style.title(axis, bandits[0].task)
+    for bandit in bandits:
+        values = bandit.regret[regret]
+        draw_mean(
+            axis, bandit.duels, values, styles[bandit.label], bandit.label, regret, bandit.task
+        )
+    for i, change in enumerate(bandits[0].changes):
+        axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,
+                     label="problem changes" if i == 0 else None)  # fmt: skip
+    bound = bandits[0].lower_bound.get(regret)
+    if bound is not None:
+        duels = np.unique(np.concatenate([bandit.duels for bandit in bandits]))
+        duels = duels[duels > 1]
+        axis.plot(duels, bound * np.log(duels), color=style.BLACK, linewidth=1.1,
+                  linestyle=(0, (1, 1)), label="lower bound C ln T")  # fmt: skip
+    axis.set_xlabel("duels")
+    axis.set_ylabel(f"cumulative {regret.replace('_', ' ')} regret")
+    if log:
+        style.logarithmic(axis)
+        first = max(1.0, max(bandit.duels[-1] for bandit in bandits) / 1e4)
+        axis.set_xlim(left=first)
+        seen = [b.regret[regret].mean(axis=-1)[b.duels >= first] for b in bandits]
+        axis.set_ylim(bottom=min((v[v > 0].min() for v in seen if (v > 0).any()), default=None))
+    else:
+        axis.xaxis.set_major_formatter(style.short_number)
+        axis.yaxis.set_major_formatter(style.short_number)
+        axis.margins(x=0.02)
+        axis.set_ylim(0, _cut([bandit.regret[regret][-1].mean() for bandit in bandits]))
+
+
+def _cut(ends: Sequence[float]) -> float | None:
+    """Top of the linear axis: above the widest gap between final regrets, if over threefold."""
+    levels = sorted(end for end in ends if end > 0)
+    gaps = [(above / below, below) for below, above in pairwise(levels[1:])]
+    widest, below = max(gaps, default=(0.0, 0.0))
+    return 1.6 * below if widest > 3 else None
