@@ -15,7 +15,7 @@ from .logprobs import LogProbs
 from .registry import loss, require
 
 
-@loss("inpo", kind="game", evidence="M", score="log π mixed with two references", link="(u-1/2η)²",
+@loss("inpo", kind="game", evidence="2", score="log π mixed with two references", link="(u-1/2η)²",
       paper="INPO, arXiv:2407.00617")  # fmt: skip
 def inpo(
     chosen: LogProbs,
@@ -28,8 +28,8 @@ def inpo(
 ) -> Tensor:
     """INPO: (h - 1/(2 eta))², h the margin of log π - (tau/eta) log π_ref - (1 - tau/eta) log π_t.
 
-    *_previous: log π_t of the policy before this round. tau = eta: IPO. Unverified, from memory.
-    Raises ValueError unless eta > 0.
+    *_previous: log π_t of the policy before this round. tau = eta: IPO. Confirmed in third-party
+    code only; the defaults are ours. Raises ValueError unless eta > 0.
     """
     require(eta > 0, "eta", eta, "eta > 0")
     share = tau / eta

@@ -50,7 +50,7 @@ def mappo(chosen: Tensor, rejected: Tensor, gap: Tensor) -> Tensor:
     return pair_loss(logistic, chosen, rejected, rejected_scale=gap)
 
 
-@loss("r_dpo", kind="informed", evidence="M", margin="α(n_l-n_w)",
+@loss("r_dpo", kind="informed", evidence="2", margin="α(n_l-n_w)",
       paper="Disentangling Length from Quality in DPO, arXiv:2403.19159")  # fmt: skip
 def r_dpo(
     chosen: Tensor,
@@ -63,7 +63,8 @@ def r_dpo(
     """Length-regularized DPO: ℓ(u + alpha (n_chosen - n_rejected)).
 
     The sign follows from max E[r - alpha n] - β KL, whose reward is r = βρ + alpha n: a longer
-    winner needs less of a margin. Unverified: formula and default from memory, sign derived.
+    winner needs less of a margin. XTuner has this sign and alpha 0.2; other code has the opposite
+    one. The default is from memory and unverified.
     """
     longer = chosen_length - rejected_length
     return pair_loss(logistic, chosen, rejected, margin=-alpha * longer)

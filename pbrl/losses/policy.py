@@ -78,23 +78,23 @@ def mrpo(
     beta: float = 0.1,
     clip: float = 0.1,
 ) -> Tensor:
-    """MRPO: DPO against the harmonic mean of two references, 1/π̃ = a/π₂ + (1-a)/π₁.
+    """MRPO: DPO against the harmonic mean of two references, 1/π̃ = a/π₁ + (1-a)/π₂.
 
-    a = |m₁|/(|m₁|+|m₂|), m_k the reference's own margin. π₂ is first clipped to (1 ± clip · share)
-    of π₁'s log-probability, share = |log π₁(item)| of both items' sum. Equal references: DPO.
+    a = |m₂|/(|m₁|+|m₂|), m_k the margin of reference k. log π₂ is first clipped to
+    (1 ± clip · share) log π₁, share the item's part of both references' log-probabilities of the
+    pair. Equal references: DPO. All as in the authors' code.
     """
-    first = [x.base for x in (chosen, rejected)]
-    total = first[0].abs() + first[1].abs()
-    second = []
-    for base, other in zip(
-        first, (chosen_second_reference, rejected_second_reference), strict=True
-    ):
-        reach = clip * base.abs() * base.abs() / total
-        second.append(torch.minimum(torch.maximum(other, base - reach), base + reach))
-    strength = [(x[0] - x[1]).abs() + 1e-12 for x in (first, second)]
-    log_a = strength[0].log() - (strength[0] + strength[1]).log()
-    log_b = strength[1].log() - (strength[0] + strength[1]).log()
-    mixed = [-torch.logaddexp(log_a - y, log_b - x) for x, y in zip(first, second, strict=True)]
+    base = (chosen.base, rejected.base)
+    second = (chosen_second_reference, rejected_second_reference)
+    margin = [(x[0] - x[1]).abs() for x in (base, second)]
+    a = margin[1] / (margin[0] + margin[1] + 1e-6)
+    size = [(x + y).abs() for x, y in zip(base, second, strict=True)]
+    share = size[0] / (size[0] + size[1])
+    mixed = []
+    for one, two, part in zip(base, second, (share, 1 - share), strict=True):
+        reach = clip * part * one.abs()
+        clipped = torch.minimum(torch.maximum(two, one - reach), one + reach)
+        mixed.append(-torch.logaddexp(a.log() - one, torch.log1p(-a) - clipped))
     return pair_loss(
         logistic, chosen.policy - mixed[0], rejected.policy - mixed[1], temperature=beta
     )

@@ -41,7 +41,7 @@ def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor
     return (chosen - 0.5 / beta).square() + (rejected + 0.5 / beta).square()
 
 
-@loss("sppo", kind="informed", evidence="M", score="ρ", link="two-sided squares",
+@loss("sppo", kind="informed", evidence="C", score="ρ", link="two-sided squares",
       paper="SPPO, arXiv:2405.00675")  # fmt: skip
 def sppo(
     chosen: Tensor,
@@ -53,8 +53,8 @@ def sppo(
 ) -> Tensor:
     """SPPO: Σ over both items of (s - (P - 1/2)/beta)², P = P(item beats the current policy).
 
-    Unverified in the soft form, from memory. P = 1 and 0: `sppo_hard`. Scores are log-ratios not
-    multiplied by beta. Raises ValueError unless beta > 0.
+    P = 1 and 0: `sppo_hard`. The authors' code halves the sum, TRL does not. Scores are log-ratios
+    not multiplied by beta. Raises ValueError unless beta > 0.
     """
     require(beta > 0, "beta", beta, "beta > 0")
     of_chosen = (chosen - (chosen_wins - 0.5) / beta).square()
@@ -81,12 +81,12 @@ def apo_down(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.sigmoid(chosen) + torch.sigmoid(rejected - chosen)
 
 
-@loss("dpop", kind="pair", evidence="2", margin="λ max(0,-s_w)",
+@loss("dpop", kind="pair", evidence="C", margin="λ max(0,-s_w)",
       paper="Smaug: DPO-Positive, arXiv:2402.13228")  # fmt: skip
 def dpop(chosen: Tensor, rejected: Tensor, *, penalty: float = 50.0) -> Tensor:
     """DPO-Positive: ℓ(u - λ max(0, -s_w)), λ = penalty: the chosen item must not fall below zero.
 
-    s_w >= 0: `sigmoid`. The structure is confirmed; λ 50 is from memory and unverified.
+    s_w >= 0: `sigmoid`. λ 50 as in XTuner and PaddleNLP; the paper tries 5, 50 and 500.
     Raises ValueError for a negative penalty.
     """
     require(penalty >= 0, "penalty", penalty, "penalty >= 0")

@@ -242,16 +242,23 @@ def test_forward_kl_is_the_alpha_divergence_at_zero() -> None:
     same(left, losses.f_dpo(CHOSEN, REJECTED, divergence="alpha_divergence", alpha=0.0))
 
 
-def test_the_mixed_reference_lies_between_both() -> None:
-    # At β → 0 the loss is log 2 - β/2 Δ, which shows the mixed reference.
+def test_the_mixed_reference_is_a_harmonic_mean_of_both() -> None:
     second = [drawn(70, low=-9, high=0), drawn(71, low=-9, high=0)]
-    for item, other in ((CHOSEN, second[0]), (REJECTED, second[1])):
-        reach = 0.1 * item.base.abs()
-        clipped = torch.minimum(torch.maximum(other, item.base - reach), item.base + reach)
-        low, high = torch.minimum(item.base, clipped), torch.maximum(item.base, clipped)
-        assert (low <= high).all()
-    value = losses.mrpo(CHOSEN, REJECTED, *second, clip=0.0)
-    same(value, DPO)
+    same(losses.mrpo(CHOSEN, REJECTED, *second, clip=0.0), DPO)
+    base = [CHOSEN.base, REJECTED.base]
+    own = [(x[0] - x[1]).abs() for x in (base, second)]
+    a = own[1] / (own[0] + own[1] + 1e-6)
+    half = [(x + y).abs() / 2 for x, y in zip(base, second, strict=True)]
+    mixed = []
+    for k in range(2):
+        reach = 0.3 * half[k] / (half[0] + half[1])
+        near = torch.maximum(torch.minimum(second[k], base[k] * (1 - reach)), base[k] * (1 + reach))
+        mean = 1 / (a / base[k].exp() + (1 - a) / near.exp())
+        assert (mean >= torch.minimum(base[k], near).exp() - 1e-12).all()
+        assert (mean <= torch.maximum(base[k], near).exp() + 1e-12).all()
+        mixed.append(mean.log())
+    expected = losses.sigmoid(0.1 * (CHOSEN.policy - mixed[0]), 0.1 * (REJECTED.policy - mixed[1]))
+    same(losses.mrpo(CHOSEN, REJECTED, *second, clip=0.3), expected, 1e-10)
 
 
 def test_reference_free_losses() -> None:
