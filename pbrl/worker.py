@@ -29,6 +29,7 @@ ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     **dict.fromkeys(("NUMBA_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",
+    "PYTHONSAFEPATH": "1",  # a folder named envs where the user stands is not our package
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "_RJEM_MALLOC_CONF": "background_thread:false",  # polars' allocator: no thread to lose by fork
 }

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before tests/envs
 import tiny_cells
 from kill_resume import result_digest
 

@@ -194,6 +194,17 @@ def test_failures_are_told_apart(error: Exception, kind: str) -> None:
     assert worker.failure_kind(error) == kind
 
 
+def test_a_folder_of_our_names_where_the_user_stands_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("envs", "bandits"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    monkeypatch.chdir(tmp_path)
+    summary, _ = run(Path("results"), [Cell(Path("results"), tiny_cells.config(0))])
+    assert summary.exit_code == 0
+
+
 def test_an_unknown_executor_and_an_unwritable_folder_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cell = Cell(tmp_path / "file", tiny_cells.config(0))

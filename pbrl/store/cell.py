@@ -50,7 +50,7 @@ def cell_id(config: dict[str, Any]) -> str:
     names = [config[axis]["name"] for axis in AXES if config.get(axis)]
     slug = re.sub(r"[^a-z0-9_-]+", "-", "-".join([*names, f"s{config.get('seed', 0)}"]).lower())
     content = {"config": identity(config), "version": pbrl.__version__}
-    return f"{slug[:67].strip('-')}-{sha256(atomic.canonical(content)).hexdigest()[:12]}"
+    return f"{slug[:67].strip('-_')}-{sha256(atomic.canonical(content)).hexdigest()[:12]}"
 
 
 class Cell:
