@@ -30,6 +30,7 @@ def piecewise_stationary(
     The instance generator of Kolpaczki et al. 2022: fresh `random-condorcet` matrices, in which one
     entry is then set to its old value +- delta: an entry of the old winner's row (change "winner",
     DETECT's assumption) or any entry (change "anywhere", MDB's). Other entries usually change more.
+    Entries stay in [0, 1], which those of the published code may leave when delta > p_min.
     Spacing "even" changes after every `every` duels; "random" draws the change points uniformly
     such that no segment is shorter than every/2. Drawn anew in each repetition unless `instance`
     gives a seed.
@@ -135,15 +136,16 @@ def changing_matrices(
 def _following(
     last: np.ndarray, old: int, p_min: float, delta: float, change: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, int] | None:
-    """The next matrix and its winner, or None when 100 draws allowed no change of size delta."""
+    """The next matrix and its winner, or None when 10 draws allowed no change of size delta."""
     K = len(last)
-    for _ in range(100):
+    for _ in range(10):
         winner = another(K, old, rng)
         p = condorcet_matrix(K, winner, p_min, 1.0, rng)
-        i = old if change == "winner" else int(rng.integers(K))
-        j = another(K, i, rng)
-        if _move(p, last[i, j], (i, j), winner, p_min, delta, rng):
-            return p, winner
+        for _ in range(4 * K):
+            i = old if change == "winner" else int(rng.integers(K))
+            j = another(K, i, rng)
+            if _move(p, last[i, j], (i, j), winner, p_min, delta, rng):
+                return p, winner
     return None
 
 
