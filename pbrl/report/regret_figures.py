@@ -11,6 +11,8 @@ from pbrl.report import style
 from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, runs_note
 from pbrl.report.study import Bandit, Study
 
+MOST_CHANGES = 40  # a drifting problem changes all the time; lines would fill the panel
+
 
 def draw(study: Study, folder: Path, regret: str) -> list[Path]:
     """Two panels per problem, the same curves against duels on a linear and on a log axis."""
@@ -53,7 +55,8 @@ def _regret_panel(
         draw_mean(
             axis, bandit.duels, values, styles[bandit.label], bandit.label, regret, bandit.task
         )
-    for i, change in enumerate(bandits[0].changes):
+    changes = bandits[0].changes if len(bandits[0].changes) <= MOST_CHANGES else ()
+    for i, change in enumerate(changes):
         axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,
                      label="problem changes" if i == 0 else None)  # fmt: skip
     bound = bandits[0].lower_bound.get(regret)
