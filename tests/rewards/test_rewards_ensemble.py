@@ -185,5 +185,5 @@ def test_another_loss_by_name() -> None:
     data = preferences(60)
     ensemble = make(loss="hinge", hidden=64, learning_rate=1e-3)
     assert ensemble.fit(data, epochs=60).accuracy > 0.9
-    with pytest.raises(ValueError, match="unknown loss 'hing'.*'hinge'"):
+    with pytest.raises(ValueError, match=r"unknown loss 'hing'.*'hinge'"):
         make(loss="hing")
