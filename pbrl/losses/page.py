@@ -55,6 +55,20 @@ the loss.
 Pair losses without `label` in their signature (two-sided ones, `dpo_shift`, `nbpo`) have no ties:
 `segment_loss` refuses labels between 0 and 1 for them. IPO and SPPO take plain log-ratios and their
 own `beta`; so do `tdpo1`, `tdpo2`, `bfpo`, `egpo`, `kto`: there the score column says ρ.
+
+## Methods that need no function of their own
+
+| method | is |
+|---|---|
+| DPO, reward models, PEBBLE, IPL, regret | `sigmoid` of β log-ratios, rewards, returns, Q - γV, regrets |
+| OSP, crowd labels, ties as half a win | `sigmoid` with that `label` |
+| Beyond the Binary, annotated margins | `sigmoid` with that `margin` |
+| DOVE | any loss of log-probabilities, the prompt's tokens counted in their sums |
+| online DPO, iterative DPO, Curry-DPO | `sigmoid` on new pairs, or on pairs in stages from easy to hard |
+| TR-DPO | `sigmoid`, reference ← 0.6 policy + 0.4 reference every 512 steps (TRL's numbers) |
+| AMPO | `mpo_set` with the chosen subset as `present` |
+| Diffusion-DPO, TailorPO | `sigmoid` of β · (error of the reference - own error) |
+| BCO's density ratio | `bco` with `weight` p/(1-p) in [0.5, 10] on bad items |
 """
 
 KINDS = {

@@ -16,6 +16,7 @@ Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 LOSSES: dict[str, Callable[..., Tensor]] = {}
 """Every named loss; each carries `meta`, the keywords given to its decorator."""
 
+_MARKS = ("desirable", "demonstration", "positive", "present")
 # In these kinds every tensor has one value per item; the others state their own shapes.
 _ONE_SHAPE = ("pair", "tie", "policy", "point", "regularizer", "game")
 
@@ -88,12 +89,16 @@ def _check_inputs(name: str, given: dict[str, Tensor], *, one_shape: bool) -> No
     if not given:
         raise ValueError(f"loss {name!r}: found no tensor among the arguments; expected scores")
     first = next(iter(given))
+    if not given[first].is_floating_point():
+        raise ValueError(f"loss {name!r}: {first} is of {given[first].dtype}; expected floats")
     for argument, value in given.items():
         if value.numel() == 0:
             raise ValueError(
                 f"loss {name!r}: {argument} is empty, shape {tuple(value.shape)}; expected one "
                 "item or more"
             )
+        if argument in _MARKS and value.dtype != torch.bool:
+            raise ValueError(f"loss {name!r}: {argument} is of {value.dtype}; expected torch.bool")
         if one_shape and value.dim() > 0 and value.shape != given[first].shape:
             raise ValueError(
                 f"loss {name!r}: {argument} has shape {tuple(value.shape)} but {first} has "

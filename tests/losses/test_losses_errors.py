@@ -34,6 +34,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         lambda: losses.relative_po(A, B, torch.zeros(3, 2)),
         r"weight = shape \(3, 2\); expected \(3, 3",
     ),
+    # types
+    (lambda: losses.mae([0.1], [0.2]), "loss 'mae': found no tensor among the arguments"),
+    (lambda: losses.mae(A.long(), B), "loss 'mae': chosen is of torch.int64; expected floats"),
+    (lambda: losses.point_bce(A, B), "desirable is of torch.float32; expected torch.bool"),
     # empty
     (lambda: losses.robust(EMPTY, EMPTY), r"loss 'robust': chosen is empty, shape \(0,\)"),
     (lambda: losses.plackett_luce(torch.zeros(0, 3)), r"scores is empty, shape \(0, 3\)"),
