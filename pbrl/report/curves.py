@@ -9,6 +9,7 @@ from pbrl.report import statistics, style
 from pbrl.report.names import listed
 from pbrl.report.study import Bandit, Line, generator
 
+MOST_LINES = 8  # that a panel of the usual size holds
 MOST_PANELS = 8  # per figure, which then fills a page; more go to a second one
 BAND = "shaded: 95 % bootstrap interval"
 

@@ -8,11 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pbrl.report import regret_figures, scores, statistics, style
-from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report.curves import MOST_LINES, MOST_PANELS, draw_mean, numbered, runs_note
 from pbrl.report.study import Line, Study, generator
 from pbrl.report.tables import chosen_regrets
-
-MOST_LINES = 8  # per panel; with more on a task, every teacher gets its own panels
 
 
 def draw_all(study: Study, folder: Path, *, regrets: Sequence[str] | None) -> list[Path]:

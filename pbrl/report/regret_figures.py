@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pbrl.report import style
-from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report.curves import MOST_LINES, MOST_PANELS, draw_mean, numbered, runs_note
 from pbrl.report.study import Bandit, Study
 
 MOST_CHANGES = 40  # a drifting problem changes all the time; lines would fill the panel
@@ -25,9 +25,12 @@ def draw(study: Study, folder: Path, regret: str) -> list[Path]:
     pages = [tasks[i : i + per_page] for i in range(0, len(tasks), per_page)]
     written = []
     for number, page in enumerate(pages):
-        figure, axes = style.grid(2 * len(page), columns=2)
+        most = max(sum(bandit.task == task for bandit in known) for task in page)
+        height = style.PANEL[1] * (1 if most <= MOST_LINES else 1.6)
+        figure, axes = style.grid(2 * len(page), columns=2, height=height)
         for row, task in enumerate(page):
             here = [bandit for bandit in known if bandit.task == task]
+            here.sort(key=lambda bandit: -bandit.regret[regret][-1].mean())  # as lines end
             for axis, log in zip(axes[2 * row : 2 * row + 2], (False, True), strict=True):
                 _regret_panel(axis, here, styles, regret, log=log)
         shown = [bandit for bandit in known if bandit.task in page]
