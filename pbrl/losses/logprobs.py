@@ -11,7 +11,8 @@ from .registry import require
 class LogProbs(NamedTuple):
     """What a policy says about N items; sums over the item's own tokens or steps, float [N].
 
-    Prompt and padding are not in the sums (DOVE counts the prompt). Raises ValueError when a missing part is read.
+    Prompt and padding are not in the sums (DOVE counts the prompt).
+    Raises ValueError when a missing part is read.
     """
 
     policy: Tensor

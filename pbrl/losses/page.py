@@ -60,12 +60,12 @@ own `beta`; so do `tdpo1`, `tdpo2`, `bfpo`, `egpo`, `kto`: there the score colum
 
 | method | is |
 |---|---|
-| DPO, reward models, PEBBLE, IPL, regret | `sigmoid` of β log-ratios, rewards, returns, Q - γV, regrets |
+| DPO, reward models, PEBBLE, IPL | `sigmoid` of β log-ratios, rewards, returns, Σ (Q - γV) |
 | OSP, crowd labels, ties as half a win | `sigmoid` with that `label` |
 | Beyond the Binary, annotated margins | `sigmoid` with that `margin` |
 | DOVE | any loss of log-probabilities, the prompt's tokens counted in their sums |
-| online DPO, iterative DPO, Curry-DPO | `sigmoid` on new pairs, or on pairs in stages from easy to hard |
-| TR-DPO | `sigmoid`, reference ← 0.6 policy + 0.4 reference every 512 steps (TRL's numbers) |
+| online and iterative DPO, Curry-DPO | `sigmoid` on new pairs, or in stages from easy to hard |
+| TR-DPO | `sigmoid`, reference ← 0.6 policy + 0.4 reference every 512 steps (TRL) |
 | AMPO | `mpo_set` with the chosen subset as `present` |
 | Diffusion-DPO, TailorPO | `sigmoid` of β · (error of the reference - own error) |
 | BCO's density ratio | `bco` with `weight` p/(1-p) in [0.5, 10] on bad items |
