@@ -72,6 +72,7 @@ def _compute(cell: Cell, plugins: Sequence[str]) -> int:
         weights = result.pop("weights", None)
         cell.finish(result, weights=weights)
     except run.Interrupted:
+        print("stopped; running the same command again continues it", file=sys.stderr)
         return STOPPED
     except LeaseLost:
         raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -62,6 +63,7 @@ def kill_and_resume(
                 killed += process.wait() == -signal.SIGKILL
             else:  # the reference compiled something first, or the machine was busy
                 took = min(took, time.monotonic() - since)
+                shutil.rmtree(root)
         _finish(_start(command_factory(root), root), timeout)
         trials.append(Trial(killed, result_digest(root)))
     return expected, trials

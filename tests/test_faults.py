@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kill_resume import result_digest
 
 from pbrl.errors import StoreError
-from pbrl.store import Cell, LeaseLost, Locked, atomic, checkpoint, lease
+from pbrl.store import Cell, LeaseLost, Locked, atomic, checkpoint, lease, load
 from pbrl.worker import failure_kind
 
 HERE = Path(__file__).parent
@@ -65,6 +65,30 @@ def test_a_full_disk_is_one_sentence_with_the_bytes_needed(
     monkeypatch.undo()
     assert failure_kind(caught.value) == "resource"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "close", "replace", "unlink"])
+def test_a_reader_sees_the_old_file_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    original = getattr(os, call)
+
+    def dies(*arguments: object, **options: object) -> object:
+        assert path.read_bytes() in (b"old", b"new")
+        original(*arguments, **options)
+        assert path.read_bytes() in (b"old", b"new")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, dies)
+        if call == "unlink":
+            atomic.write_file(path, b"new")  # nothing is deleted on the way
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                atomic.write_file(path, b"new")
+    assert path.read_bytes() == (b"new" if call in ("replace", "unlink") else b"old")
 
 
 # --- damaged checkpoints ------------------------------------------------------------------------
@@ -281,6 +305,7 @@ def test_an_owner_that_lost_its_lease_publishes_nothing(tmp_path: Path) -> None:
     manifest = cell.manifest()
     assert manifest is not None
     assert manifest["summary"] == {"by": "thief"}
+    assert load(tmp_path).frame["return"].to_list() == [2.0]
     assert lease.holder(cell.path) is None
 
 
