@@ -69,7 +69,9 @@ def nash_md(
 ) -> Tensor:
     """Nash-MD: -(P - ½) log π(y) + beta sg[ρ] log π(y), y ~ π; its gradient is the method.
 
-    P = P(y beats the opponent), the opponent drawn from `geometric_mixture` of π and π_ref.
+    Items, or tokens with P the same for all of an item: their sum is TRL's form, whose KL pairs
+    each token with its own ratio alone. P = P(y beats the opponent), the opponent drawn from
+    `geometric_mixture` of π and π_ref.
     """
     return (beta * log_ratio.detach() - (win_probability - 0.5)) * log_prob
 

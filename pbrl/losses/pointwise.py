@@ -109,7 +109,7 @@ def diffusion_kto(
     return weight * forms[utility](u)
 
 
-@loss("pmpo", kind="point", evidence="M", score="log π", link="±s", regularizer="β KL(π_ref ‖ π)",
+@loss("pmpo", kind="point", evidence="2", score="log π", link="±s", regularizer="β KL(π_ref ‖ π)",
       paper="Preference Optimization as Probabilistic Inference")  # fmt: skip
 def pmpo(
     log_prob: Tensor, desirable: Tensor, kl: Number = 0.0, *, alpha: float = 0.5, beta: float = 0.3
@@ -117,7 +117,8 @@ def pmpo(
     """PMPO: -alpha mean log π over good + (1-alpha) mean log π over bad + beta KL(π_ref || π).
 
     One value per item, weighted so that their mean is this sum. alpha = 1, beta = 0: maximum
-    likelihood of the good ones. Unverified, from memory; alpha and beta as in Dreamer 4.
+    likelihood of the good ones. Form, alpha and beta as in
+    reimplementations of Dreamer 4, the paper itself not read.
     Raises ValueError unless 0 <= alpha <= 1, and for alpha < 1 with bad items and no KL term: then
     it is unbounded below.
     """

@@ -29,7 +29,8 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
     was read in code or paper (evidence), other names (aka) and TRL's name (trl).
 
     The registered function computes half-precision inputs in float32 and raises ValueError, naming
-    the argument, for shapes that do not match, empty tensors, NaN and infinity.
+    the argument, for shapes that do not match, empty tensors, NaN and infinity. The bare function
+    is its `__wrapped__`, for torch.func transforms, under which a value cannot be looked at.
     """
 
     def register(function: Loss) -> Loss:

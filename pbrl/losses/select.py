@@ -45,6 +45,7 @@ def segment_loss(name: str | Callable[..., Tensor], **params: Any) -> SegmentLos
 
     def of_segments(score_first: Tensor, score_second: Tensor, labels: Tensor) -> Tensor:
         _check_labels(labels)
+        labels = labels.to(score_second.dtype)
         if soft:
             return function(score_second, score_first, labels, **params)
         if not bool(((labels == 0) | (labels == 1)).all()):

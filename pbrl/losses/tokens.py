@@ -122,7 +122,7 @@ def sparse_po(
 def wpo_weight(log_prob: Tensor, log_sum_square: Tensor, mask: Tensor) -> Tensor:
     """exp(mean_t [log p_t - log Σ_v p(v)²]) of one item, [N], without gradient; WPO (eq. 2).
 
-    log_sum_square = logsumexp(2 z) - 2 logsumexp(z) of the logits z. The averages of p/Σp² under
+    log_sum_square = logsumexp(2 z) - 2 logsumexp(z) of the logits z. The average of p/Σp² under
     the policy is 1. All [N, T]; raises ValueError for an item without tokens.
     """
     length = mask.sum(-1)

@@ -38,6 +38,28 @@ def test_labels_outside_the_unit_interval_are_refused() -> None:
         losses.bradley_terry(FIRST, SECOND, 2 * LABELS.round() - 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+@pytest.mark.parametrize("name", ["sigmoid", "hinge", "robust", "apo_zero", "rao_kupper"])
+def test_hard_labels_may_be_of_any_dtype(name: str, dtype: torch.dtype) -> None:
+    function = losses.segment_loss(name)
+    labels = torch.tensor([1, 0, 1, 0])
+    expected = function(FIRST, SECOND, labels.double())
+    assert torch.equal(function(FIRST, SECOND, labels.to(dtype)), expected)
+
+
+def test_members_are_a_leading_axis() -> None:
+    both = torch.stack([FIRST, SECOND]), torch.stack([SECOND, FIRST])
+    value = losses.segment_loss("cpl")(*both, LABELS.expand(2, 4))
+    apart = [losses.segment_loss("cpl")(*pair, LABELS) for pair in zip(*both, strict=True)]
+    assert torch.equal(value, torch.stack(apart))
+
+
+def test_the_bare_function_takes_torch_transforms() -> None:
+    bare = losses.robust.__wrapped__  # type: ignore[attr-defined]
+    slope = torch.func.vmap(torch.func.grad(bare))(SECOND, FIRST)
+    assert torch.allclose(slope, -torch.sigmoid(FIRST - SECOND) - 0.1 / 0.8)
+
+
 def test_unknown_names_and_parameters_are_named() -> None:
     with pytest.raises(ValueError, match="unknown loss 'sigmiod'; did you mean 'sigmoid'"):
         losses.segment_loss("sigmiod")
