@@ -2,10 +2,10 @@
 
 A subclass of Stable-Baselines3's SAC with the same mathematics and the same networks, so its
 `predict`, `save` and policy tools work on it. Three things differ, for speed and for exact resume:
-the twin critics are one batched network whose weights SB3's modules only look at, the actor's
-gradient does not pass into the critics' weights, and noise and batches come from one generator of
-the agent's own, whose state is saved. One update on the same batch and noise equals SB3's up to
-rounding (tested).
+the twin critics are one batched network, and SB3's modules are views of its and the actor's
+weights; the actor's gradient does not pass into the critics' weights; noise and batches come from
+one generator of the agent's own, whose state is saved. One update on the same batch and noise
+equals SB3's up to rounding (tested).
 """
 
 import math
@@ -70,7 +70,7 @@ class SAC(stable_baselines3.SAC):
             gamma=gamma,
             tau=tau,
             target_update_interval=target_update_interval,
-            policy_kwargs={"net_arch": list(net_arch), "optimizer_kwargs": {"fused": True}},
+            policy_kwargs={"net_arch": list(net_arch)},
             device=device,
             _init_setup_model=False,
         )
@@ -78,24 +78,36 @@ class SAC(stable_baselines3.SAC):
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.replay = Replay(self.obs_dim, self.act_dim, capacity=capacity, device=self.device)
         self.target_entropy = -float(self.act_dim)
-        self._build_networks(seed, [self.obs_dim + self.act_dim, *net_arch, 1])
+        self._build_networks(list(net_arch))
         self.log_ent_coef = torch.full((1,), math.log(temperature), device=self.device)
         self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=temperature_lr, fused=True)
 
-    def _build_networks(self, seed: int, sizes: list[int]) -> None:
+    def _build_networks(self, hidden: list[int]) -> None:
         self._setup_lr_schedule()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with torch.random.fork_rng():  # SB3 draws weights that are replaced below
             policy = self.policy_class(
                 self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
             )
         self.policy = policy.to(self.device)  # type: ignore[assignment]
         self._create_aliases()
-        make = partial(StackedMLP, 2, sizes, generator=self.generator, device=self.device)
-        self.twin, self.twin_target = make(), make().requires_grad_(False)
-        _look_at(self.critic.q_networks, self.twin)
-        _look_at(self.critic_target.q_networks, self.twin_target)
+        make = partial(StackedMLP, generator=self.generator, device=self.device)
+        self.gaussian = make(1, [self.obs_dim, *hidden, 2 * self.act_dim])
+        critic = (2, [self.obs_dim + self.act_dim, *hidden, 1])
+        self.twin, self.twin_target = make(*critic), make(*critic).requires_grad_(False)
+        self._share_weights()
+        self.actor.optimizer = Adam(self.gaussian.parameters(), lr=self.lr_schedule(1), fused=True)
         self.reset_critic()
+
+    def _share_weights(self) -> None:
+        """Make SB3's modules views of the stacked weights: one memory, two ways to see it."""
+        *hidden, (weight, bias) = self.gaussian.member(0)
+        _look_at(self.actor.latent_pi, hidden)
+        halves = zip(weight.split(self.act_dim), bias.split(self.act_dim), strict=True)
+        for layer, half in zip((self.actor.mu, self.actor.log_std), halves, strict=True):
+            _look_at(layer, [half])  # type: ignore[arg-type]
+        for index in range(2):
+            _look_at(self.critic.q_networks[index], self.twin.member(index))
+            _look_at(self.critic_target.q_networks[index], self.twin_target.member(index))
 
     def reset_critic(self) -> None:
         """New weights for both critics and their targets, a new optimizer; the actor is kept."""
@@ -108,23 +120,23 @@ class SAC(stable_baselines3.SAC):
     @torch.no_grad()
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Action [A] for one observation [O]: the mean action, or one drawn from the policy."""
-        mean, log_std = self._gaussian(torch.from_numpy(obs).to(self.device)[None])
+        mean, log_std = self.mean_and_log_std(torch.from_numpy(obs).to(self.device)[None])
         if not deterministic:
             mean += log_std.exp_() * self._noise(mean)
         return mean.tanh_()[0].cpu().numpy()
 
     def sample_action(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterized action [B, A] and its log-probability [B] (Haarnoja et al., app. C)."""
-        mean, log_std = self._gaussian(obs)
+        mean, log_std = self.mean_and_log_std(obs)
         noise = self._noise(mean)
         action = torch.tanh(mean + log_std.exp() * noise)
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         return action, (gaussian - torch.log(1 - action.square() + TANH_EPS)).sum(1)
 
-    def _gaussian(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.actor.latent_pi(obs)
-        log_std = self.actor.log_std(hidden)  # type: ignore[operator]
-        return self.actor.mu(hidden), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    def mean_and_log_std(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the Gaussian before tanh, [B, A] each."""
+        mean, log_std = self.gaussian(obs)[0].split(self.act_dim, dim=1)
+        return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self.generator, device=self.device)
@@ -144,10 +156,10 @@ class SAC(stable_baselines3.SAC):
         self.ent_coef_optimizer.step()
 
         self._update_critic(batch, alpha)
-        q = self.twin(torch.cat((batch.obs, action), dim=1))
+        q = self.twin(torch.cat((batch.obs, action), dim=1), frozen=True)
         actor_loss = (alpha * log_prob - q.amin(0).squeeze(1)).mean()
         self.actor.optimizer.zero_grad()
-        actor_loss.backward(inputs=list(self.actor.parameters()))
+        actor_loss.backward()
         self.actor.optimizer.step()
 
         if self._n_updates % self.target_update_interval == 0:
@@ -196,12 +208,10 @@ class SAC(stable_baselines3.SAC):
         self.replay.load_state_dict(state["replay"])
 
 
-def _look_at(networks: Iterable[nn.Module], stacked: StackedMLP) -> None:
-    """Make SB3's critic modules views of the stacked weights: one memory, two ways to see it."""
-    for index, network in enumerate(networks):
-        linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
-        for layer, (weight, bias) in zip(linear, stacked.member(index), strict=True):
-            layer.weight.data, layer.bias.data = weight, bias
+def _look_at(network: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    for layer, (weight, bias) in zip(linear, layers, strict=True):
+        layer.weight.data, layer.bias.data = weight, bias
 
 
 def _flat_dims(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Config(BaseModel):
 
     steps: int = 5000
     "Environment steps (500 k walker, 1 M quadruped and Meta-World)."
-    labels: int = 100
+    labels: int = 200
     "Label budget; a query the teacher skips also spends it (500 to 20,000)."
 
     seed_steps: int = 250
@@ -46,9 +46,9 @@ class Config(BaseModel):
     reset_updates: int = 100
     "Updates right after the switch to the learned reward (100)."
 
-    label_interval: int = 400
+    label_interval: int = 250
     "Steps between feedback sessions (20,000 walker, 30,000 quadruped, 5,000 Meta-World)."
-    labels_per_session: int = 10
+    labels_per_session: int = 20
     "Queries per session (50 to 200)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
     "Session size over time (constant)."
@@ -56,18 +56,18 @@ class Config(BaseModel):
     "How queries are chosen, after the first session, which is uniform (six rules compared)."
     query_candidates: int = 10
     "Candidate pairs drawn per query (10)."
-    segment_length: int = 25
+    segment_length: int = 10
     "Steps of a segment (50)."
     episodes_kept: int = 100
     "Most recent complete episodes that segments are drawn from (100)."
 
     reward_epochs: int = 50
     "Epochs of reward training per session at most; fewer above 97 % accuracy (50 DMC, 10 MW)."
-    reward_lr: float = 3e-4
+    reward_lr: float = 1e-3
     "Learning rate of the reward ensemble (3e-4)."
     reward_batch: int = 128
     "Pairs per minibatch (128)."
-    reward_hidden: int = 256
+    reward_hidden: int = 64
     "Width of the reward networks (256)."
     reward_layers: int = 3
     "Hidden layers of the reward networks (3)."
@@ -84,7 +84,7 @@ class Config(BaseModel):
     "Transitions per update (1024 DMC, 512 Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 1.0
+    temperature: float = 0.3
     "Initial entropy temperature (0.1)."
     temperature_lr: float = 3e-4
     "Learning rate of the log temperature (1e-4)."

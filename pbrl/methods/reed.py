@@ -34,7 +34,7 @@ class Config(BaseModel):
 
     steps: int = 5000
     "Environment steps (500 k walker and cheetah, 1 M quadruped)."
-    labels: int = 100
+    labels: int = 200
     "Label budget; a query the teacher skips also spends it (50 to 10,000)."
 
     seed_steps: int = 250
@@ -48,9 +48,9 @@ class Config(BaseModel):
     reset_updates: int = 100
     "Updates right after the switch to the learned reward (100)."
 
-    label_interval: int = 400
+    label_interval: int = 250
     "Steps between feedback sessions (20,000 walker, 30,000 quadruped, 5,000 Meta-World)."
-    labels_per_session: int = 10
+    labels_per_session: int = 20
     "Queries per session (the budget over 10 sessions on DMC, 200 on Meta-World)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
     "Session size over time (constant)."
@@ -58,7 +58,7 @@ class Config(BaseModel):
     "How queries are chosen, after the first session, which is uniform (disagreement)."
     query_candidates: int = 10
     "Candidate pairs drawn per query (10)."
-    segment_length: int = 25
+    segment_length: int = 10
     "Steps of a segment (50)."
 
     variant: Literal["distill", "contrast"] = "distill"
@@ -82,11 +82,11 @@ class Config(BaseModel):
 
     reward_epochs: int = 50
     "Epochs of reward training per session at most; fewer above 97 % accuracy (50 DMC, 10 MW)."
-    reward_lr: float = 3e-4
+    reward_lr: float = 1e-3
     "Learning rate of the reward ensemble (3e-4)."
     reward_batch: int = 128
     "Pairs per minibatch (the number of queries of a session)."
-    reward_hidden: int = 256
+    reward_hidden: int = 64
     "Width of the trunk (256)."
     reward_layers: int = 3
     "Layers of the trunk (3)."
@@ -103,7 +103,7 @@ class Config(BaseModel):
     "Transitions per update (1024 DMC, 512 Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 1.0
+    temperature: float = 0.3
     "Initial entropy temperature (0.1)."
     temperature_lr: float = 3e-4
     "Learning rate of the log temperature (1e-4)."

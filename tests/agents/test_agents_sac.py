@@ -141,7 +141,7 @@ def test_log_probability_is_that_of_a_squashed_gaussian() -> None:
     obs = torch.randn(64, OBS, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         action, log_prob = agent.sample_action(obs)
-        mean, log_std = agent._gaussian(obs)
+        mean, log_std = agent.mean_and_log_std(obs)
         squashed = TransformedDistribution(Normal(mean, log_std.exp()), [TanhTransform()])
         expected = squashed.log_prob(action.clamp(-1 + 1e-6, 1 - 1e-6)).sum(1)
     assert torch.allclose(log_prob, expected, atol=2e-3)  # SB3's 1e-6 inside the logarithm

@@ -1,0 +1,45 @@
+"""Uniformly random actions: the floor that normalized returns are measured from."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pbrl import registry
+
+if TYPE_CHECKING:
+    from pbrl.run import Run
+
+
+class Config(BaseModel):
+    """Nothing to set but the length."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = 5000
+    "Environment steps."
+
+
+class Uniform:
+    """Draws every action anew, also in evaluations; its state is that of the run's generator."""
+
+    def __init__(self, act_dim: int, rng: np.random.Generator) -> None:
+        self.act_dim, self.rng = act_dim, rng
+
+    def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
+        return self.rng.uniform(-1, 1, self.act_dim).astype(np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+@registry.method("random", labels=False)
+def train(run: "Run", cfg: Config) -> None:
+    """Act at random to the end."""
+    agent = Uniform(run.action_space.shape[0], run.rng("random actions"))
+    run.track(agent=agent)
+    for _ in run.loop(cfg.steps):
+        run.step(agent.act(run.obs))
