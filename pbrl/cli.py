@@ -40,6 +40,11 @@ PluginOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
+RegretOption = Annotated[
+    list[str] | None,
+    typer.Option("--regret", metavar="NAME", help="a regret to show, such as strong or borda"),
+]
+
 PLURALS = {
     "envs": "env",
     "teachers": "teacher",
@@ -222,11 +227,12 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def plot(folder: FolderArgument) -> None:
+def plot(folder: FolderArgument, regret: RegretOption = None) -> None:
     """Return and regret curves, feedback efficiency, performance profiles, and one HTML page."""
     from pbrl import report
 
-    for path in [*report.plot(folder), report.html(folder)]:
+    figures = report.plot(folder, regrets=regret)
+    for path in [*figures, report.html(folder, figures, regrets=regret)]:
         print(path)
 
 
@@ -235,11 +241,12 @@ def table(
     folder: FolderArgument,
     format: Annotated[str, typer.Option(help="md, csv, latex or json")] = "md",
     strict: Annotated[bool, typer.Option(help="fail on missing, failed or mixed cells")] = False,
+    regret: RegretOption = None,
 ) -> None:
     """Final scores with intervals over seeds, one row per task, learner and teacher."""
     from pbrl import report
 
-    print(report.table(folder, format=format, strict=strict))
+    print(report.table(folder, format=format, strict=strict, regrets=regret), end="")
 
 
 @app.command()

@@ -18,7 +18,7 @@ ONLINE = {
     "eval_every": 90,
     "eval_episodes": 1,
 }
-BANDIT = {"kind": "bandit", "problem": "random-condorcet", "horizon": 100_000, "repetitions": 40}
+BANDIT = {"kind": "bandit", "problem": "random-condorcet", "horizon": 20_000, "repetitions": 40}
 CELLS = {
     "sac": ONLINE | {"method": {"name": "sac", "hidden": 16, "seed_steps": 50}, "labels": 0},
     "pebble": ONLINE | {"method": {"name": "pebble", **check.SMALL}},
