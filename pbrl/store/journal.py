@@ -95,7 +95,7 @@ class Journal:
         self.size = size
         self._hash = sha256(kept)
         self._waiting: list[bytes] = []
-        self._flushed = time.monotonic()
+        self._flushed = -math.inf  # the first row shows at once that the cell is alive
 
     def append(self, row: Row) -> None:
         """Add one row; it reaches the file within about a second if rows keep coming."""
