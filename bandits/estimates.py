@@ -68,10 +68,10 @@ def record_rivals(
     W[i, j] += won
     W[j, i] += not won
     n = W[i, j] + W[j, i]
-    p = W[i, j] / n
-    mean[j, i], mean[i, j] = p, 1.0 - p
+    # Both by division, not as 1 - p: equal counts must give equal bounds, so that ties are seen.
+    mean[j, i], mean[i, j] = W[i, j] / n, W[j, i] / n
     width[j, i] = width[i, j] = 1.0 / math.sqrt(n)
-    return p
+    return mean[j, i]
 
 
 @register_jitable

@@ -158,6 +158,8 @@ class CCB:
         for a, b in ((i, j), (j, i)):
             if (self.loss[a, b] > self.budget) != self.lost[a, b]:
                 self.next_flip = 0.0
+            elif self.lost[a, b]:
+                self.next_flip = min(self.next_flip, self.loss[a, b])
 
     def winner(self) -> int:
         return int(self.C.argmax())

@@ -155,7 +155,8 @@ class RMED:
             self.W[j, i] += not won
             self.N[i, j] += 1
             self.N[j, i] += 1
-            self.d[i, j] = self.d[j, i] = kl(self.W[i, j] / self.N[i, j], 0.5)
+            fewer = min(self.W[i, j], self.W[j, i])
+            self.d[i, j] = self.d[j, i] = kl(fewer / self.N[i, j], 0.5)
             self.I[i] = self.divergence(i)
             self.I[j] = self.divergence(j)
             self.best = int(self.I.argmin())

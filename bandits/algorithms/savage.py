@@ -25,7 +25,7 @@ class SAVAGE:
     reconstructed from the paper's principle, not read in it.
     """
 
-    wanted: Literal["condorcet", "copeland", "borda"] = "copeland"
+    wanted: Literal["condorcet", "copeland", "borda"] = "condorcet"
 
     def __post_init__(self) -> None:
         if self.wanted not in WINNERS:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import kl, kl_bound
+from bandits.estimates import kl, kl_bound, permutation
 from bandits.registry import algorithm
 
 
@@ -33,7 +33,9 @@ class SCB:
         self.alive = np.ones(K, np.bool_)
         self.rewards = np.zeros(K, np.int64)
         self.pulls = np.zeros(K, np.int64)
-        self.turn = 0
+        self.order = permutation(K, rng)  # in which arms take turns
+        self.place = 0
+        self.turn = self.order[0]
         self.opponent = -1
         self.best = -1
 
@@ -60,16 +62,17 @@ class SCB:
         self.alive[:] = True
         self.rewards[:] = 0
         self.pulls[:] = 0
-        self.turn, self.opponent, self.best = 0, -1, -1
+        self.place, self.opponent, self.best = 0, -1, -1
 
     def next_query(self, rng: Any) -> None:
         """A random opponent for the arm whose turn it is; ends the cycle after the last arm."""
-        while self.turn < self.K and not self.alive[self.turn]:
-            self.turn += 1
-        if self.turn == self.K:
+        while self.place < self.K and not self.alive[self.order[self.place]]:
+            self.place += 1
+        if self.place == self.K:
             self.end_of_cycle()
-            self.turn = 0
+            self.place = 0
             return
+        self.turn = self.order[self.place]
         j = rng.integers(self.K - 1)
         self.opponent = j + (j >= self.turn)
 
@@ -78,7 +81,7 @@ class SCB:
         self.rewards[self.turn] += 2 * self.W[self.turn, self.opponent] > (
             self.W[self.turn, self.opponent] + self.W[self.opponent, self.turn]
         )
-        self.turn += 1
+        self.place += 1
         self.opponent = -1
 
     def threshold(self) -> float:

@@ -1,0 +1,175 @@
+"""The simulator: what it records, what it refuses, and algorithms of the user's own."""
+
+import numpy as np
+import pytest
+
+from bandits import rng as streams
+from bandits.algorithms import create
+from bandits.compiled import compiled
+from bandits.preferences import RandomProblem, piecewise, stationary
+from bandits.regret import tables
+from bandits.simulate import checkpoints, simulate
+
+P = np.array([[0.5, 0.7, 0.9], [0.3, 0.5, 0.6], [0.1, 0.4, 0.5]])
+
+
+class Alternate:
+    """Plays (0, 1), (1, 2), (2, 0), ... and remembers the outcomes."""
+
+    def start(self, K, T, rng):
+        self.K, self.t = K, 0
+        self.outcomes = []
+
+    def choose(self, rng):
+        self.t += 1
+        return (self.t - 1) % self.K, self.t % self.K
+
+    def observe(self, i, j, won):
+        self.outcomes.append(won)
+
+
+@compiled
+class Cycle:
+    """The same, compiled; names the arm `best` from the second duel on; a reset after each duel."""
+
+    best: int = 1
+
+    def start(self, K, T, rng):
+        self.K, self.t, self.resets = K, 0, 0
+
+    def choose(self, rng):
+        self.t += 1
+        return (self.t - 1) % self.K, self.t % self.K
+
+    def observe(self, i, j, won):
+        self.resets += 1
+
+    def winner(self):
+        return self.best if self.t > 1 else -1
+
+
+def run(algorithm, problem=None, **how):
+    how = {"horizon": 9, "repetitions": 2, "seed": 0, "shuffle": False} | how
+    return simulate(problem or stationary(P), algorithm, **how)
+
+
+@pytest.mark.parametrize("algorithm", [Alternate(), Cycle()])
+def test_every_regret_is_the_sum_of_its_table(algorithm):
+    result = run(algorithm, checkpoints=[3, 9])
+    expected = np.zeros((3, 3), int)
+    for t in range(9):
+        expected[t % 3, (t + 1) % 3] += 1
+    assert (result.plays == expected).all()
+    for name, table in tables(P).items():
+        total = (expected * table).sum()
+        assert result.regret[name] == pytest.approx(np.array([[total / 3, total]] * 2))
+
+
+def test_regret_follows_the_matrix_of_the_segment():
+    changing = piecewise(np.array([P, P[::-1, ::-1]]), starts=[0, 4])
+    result = run(Cycle(), changing, checkpoints=[4, 9])
+    pairs = [(t % 3, (t + 1) % 3) for t in range(9)]
+    costs = [tables(P)["strong"]] * 4 + [tables(P[::-1, ::-1].copy())["strong"]] * 5
+    paid = [cost[pair] for cost, pair in zip(costs, pairs, strict=True)]
+    assert result.regret["strong"][0] == pytest.approx([sum(paid[:4]), sum(paid)])
+
+
+def test_segments_of_one_duel():
+    every = piecewise(np.array([P, P.T]), starts=np.arange(9), order=np.arange(9) % 2)
+    result = run(Cycle(), every)
+    costs = [tables(m)["average"] for m in (P, P.T)]
+    expected = sum(costs[t % 2][t % 3, (t + 1) % 3] for t in range(9))
+    assert result.regret["average"][0, -1] == pytest.approx(expected)
+
+
+def test_all_algorithms_meet_the_same_luck():
+    plain = Alternate()
+    run(plain, repetitions=1, seed=7)
+    uniforms = streams.generator(7, 0, 0).random(9)
+    assert plain.outcomes == [u < P[t % 3, (t + 1) % 3] for t, u in enumerate(uniforms)]
+
+
+def test_arms_are_shuffled_and_reported_in_the_labels_of_the_problem():
+    result = run(Cycle(best=0), repetitions=60, shuffle=True)
+    named = result.winner[:, -1]
+    assert set(named) == {0, 1, 2}
+    orders = [streams.generator(0, r, 2).permutation(3)[0] for r in range(60)]
+    assert named.tolist() == orders
+
+
+def test_named_arm_and_reset_times():
+    result = run(Cycle(), checkpoints=[1, 9], horizon=40)
+    assert result.winner.tolist() == [[-1, 1]] * 2
+    assert [times.tolist() for times in run(Cycle(), horizon=40).resets] == [[*range(1, 41)]] * 2
+
+
+def test_random_problem_is_drawn_for_each_repetition():
+    def sample(rng):
+        return stationary(P if rng.random() < 0.5 else P.T.copy())
+
+    result = run(Cycle(), RandomProblem(sample), repetitions=40, horizon=3)
+    assert len(np.unique(result.regret["strong"][:, -1])) == 2
+    later = run(Cycle(), RandomProblem(sample), first_repetition=30, repetitions=10, horizon=3)
+    assert (later.regret["strong"] == result.regret["strong"][30:]).all()
+
+
+def test_default_checkpoints_end_at_the_horizon():
+    for horizon in (1, 7, 10**6):
+        times = checkpoints(horizon)
+        assert times[-1] == horizon
+        assert (np.diff(times) > 0).all()
+        assert len(times) <= 100
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"horizon": 0}, "at least 1"),
+        ({"repetitions": 0}, "at least 1"),
+        ({"checkpoints": [1, 10]}, r"1\.\.9"),
+    ],
+)
+def test_bad_requests_are_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        run(create("uniform"), **how)
+
+
+@compiled
+class OutOfRange:
+    def start(self, K, T, rng):
+        self.K = K
+
+    def choose(self, rng):
+        return 0, self.K
+
+    def observe(self, i, j, won):
+        pass
+
+
+@compiled
+class Rebinding:
+    def start(self, K, T, rng):
+        self.wins = np.zeros(K)
+
+    def choose(self, rng):
+        self.wins = np.zeros(2)
+        return 0, 0
+
+    def observe(self, i, j, won):
+        pass
+
+
+def test_an_arm_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match=r"two arms in 0\.\.K-1"):
+        run(OutOfRange())
+
+
+def test_binding_an_array_outside_start_does_not_compile():
+    with pytest.raises(Exception, match="binds an array outside start"):
+        run(Rebinding())
+
+
+def test_memory_does_not_grow_with_the_horizon():
+    small, large = (run(create("ws-w"), horizon=T, checkpoints=[T]) for T in (10, 10**6))
+    assert small.plays.nbytes == large.plays.nbytes
+    assert small.winner.nbytes == large.winner.nbytes
