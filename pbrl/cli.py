@@ -90,7 +90,7 @@ def list_(
     plugin: PluginOption = None,
 ) -> None:
     """Names that can stand in a suite, with what each is and its parameters."""
-    from pbrl import registry, screen, suite
+    from pbrl import registry, screen, suites
     from pbrl.errors import PluginError
 
     _load_plugins(plugin)
@@ -100,9 +100,8 @@ def list_(
     for plural in [what] if what else PLURALS:
         kind = PLURALS[plural]
         if kind == "suite":
-            shipped = suite.shipped()
             found[plural] = [
-                {"name": n, "summary": suite.read(n).get("description", "")} for n in shipped
+                {"name": n, "summary": suites.description(n)} for n in suites.shipped()
             ]
             continue
         found[plural] = []
@@ -202,13 +201,12 @@ def run(
 def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Every planned cell of a results folder: done, running, failed (why), missing."""
     from pbrl import screen, store
-    from pbrl.suite import title
 
     cells = store.read_plan(folder)
     rows = [
         {
             "cell": cell.id,
-            "title": title(cell.config),
+            "title": store.title(cell.config),
             "status": cell.status(),
             "progress": cell.progress(),
             "failure": cell.failure(),

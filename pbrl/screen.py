@@ -8,8 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pbrl import schedule
-from pbrl.store import labels
-from pbrl.suite import title
+from pbrl.store import labels, title
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pbrl import registry, schedule
 from pbrl.errors import ConfigError, did_you_mean
-from pbrl.store import identity
+from pbrl.store import identity, title
+from pbrl.suites import shipped
 
-SHIPPED = Path(__file__).parent / "suites"
 Named = str | dict[str, Any]
 
 
@@ -66,11 +66,6 @@ class Head(BaseModel):
     description: str = ""
     seeds: Annotated[int, Field(ge=0)] | list[int] = 3
     blocks: Annotated[list[dict[str, Any]], Field(min_length=1)]
-
-
-def shipped() -> dict[str, Path]:
-    """Names and files of the suites that come with the package."""
-    return {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
 
 
 def read(source: str, *, settings: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -167,16 +162,6 @@ def cells(content: dict[str, Any]) -> list[dict[str, Any]]:
             origin[key] = where
             found.append(config)
     return found
-
-
-def title(config: dict[str, Any]) -> str:
-    """A cell in one line: what learns, on what, taught by whom, which seed."""
-    if config["kind"] == "bandit":
-        return f"{config['algorithm']['label']} on {config['problem']['label']}"
-    teacher = f", {config['teacher']['label']} teacher" if config["teacher"] else ""
-    return (
-        f"{config['method']['label']} on {config['env']['label']}{teacher}, seed {config['seed']}"
-    )
 
 
 def _listed(raw: dict[str, Any], model: type[Block]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from pbrl import suite
+from pbrl import suite, suites
 from pbrl.errors import ConfigError
 
 GOOD = {
@@ -166,6 +166,6 @@ def test_a_missing_file_and_an_unknown_name() -> None:
         suite.read("quik")
 
 
-@pytest.mark.parametrize("name", suite.shipped())
+@pytest.mark.parametrize("name", suites.shipped())
 def test_shipped_suites_expand(name: str) -> None:
     assert suite.cells(suite.read(name))

@@ -11,6 +11,7 @@ from pbrl.store.results import (
     labels,
     load,
     read_plan,
+    title,
     write_plan,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "labels",
     "load",
     "read_plan",
+    "title",
     "write_plan",
 ]

@@ -191,3 +191,11 @@ def labels(config: dict[str, Any]) -> dict[str, str]:
         "learner": label("method", "algorithm"),
         "teacher": label("teacher"),
     }
+
+
+def title(config: dict[str, Any]) -> str:
+    """A cell in one line: what learns, on what, taught by whom, which seed."""
+    names = labels(config)
+    teacher = f", {names['teacher']} teacher" if names["teacher"] else ""
+    seed = "" if config.get("kind") == "bandit" else f", seed {config.get('seed')}"
+    return f"{names['learner']} on {names['task']}{teacher}{seed}"
