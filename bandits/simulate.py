@@ -7,6 +7,7 @@
     order    : int64 [S]           segment s plays matrices[order[s]]; optional: 0..S-1 (then S = M)
     truth    : float64 [M, K, K]   matrices that regret is measured by, when they are not the ones
                                    duels are drawn from (corrupted feedback); optional: `matrices`
+    features : float64 [K, d]      what a contextual algorithm is told of each arm; optional
 
 A stationary problem has M = S = 1. Drifting and adversarial ones have many segments, down to one
 duel long. A problem whose instance is random may instead have `sample(rng: np.random.Generator) ->
@@ -20,6 +21,8 @@ problem`; then every repetition plays a draw of its own, that depends on (seed, 
     winner() -> int          optional: the arm it would name now (-1: none); recorded at checkpoints
     resets                   optional int attribute: restarts so far; their times are recorded
     check(K, T)              optional: raises ValueError or warns when K or T do not suit it
+    features                 optional attribute, float64 [K, d]: what it is told of the arms, in
+                             this repetition's labels; set before `start`
 
 All state is set in `start`, all randomness is drawn from `rng` in `start` and `choose`
 (`rng.random()`, `rng.integers(n)`, `rng.beta(a, b)`, `rng.standard_normal()`, as of a numpy
@@ -106,6 +109,8 @@ def simulate(
         K = drawn.matrices.shape[1]
         arms = generator(seed, r, LABELS).permutation(K) if shuffle else np.arange(K)
         own: list[Any] = [generator(seed, r, DUELS), generator(seed, r, ALGORITHM)]
+        if hasattr(algorithm, "features"):
+            algorithm.features = drawn.features_of(arms, type(algorithm).__name__)
         given = algorithm
         if compiled:
             given, own = parameters(algorithm), [words(stream) for stream in own]
@@ -150,6 +155,16 @@ class _Tables:
         self.names = [*costs]
         stacked = np.ascontiguousarray(np.stack([*costs.values()], 1), np.float64)
         self.arrays = (self.matrices, order, starts, stacked)
+        self.features = getattr(problem, "features", None)
+
+    def features_of(self, arms: np.ndarray, user: str) -> np.ndarray:
+        """The arms' features [K, d] in this order; ValueError if the problem has none."""
+        if self.features is None:
+            raise ValueError(
+                f"{user} chooses by the arms' features, and this problem has none; "
+                "play it on a contextual problem such as hypercube"
+            )
+        return np.ascontiguousarray(self.features[arms], np.float64)
 
 
 def _same(x: Any) -> Any:

@@ -37,8 +37,12 @@ class Interpreted:
     def __init__(self, algorithm) -> None:
         self.algorithm = algorithm
         self.observe = algorithm.observe
+        if hasattr(algorithm, "features"):
+            self.features = algorithm.features
 
     def start(self, K, T, rng) -> None:
+        if hasattr(self, "features"):
+            self.algorithm.features = self.features
         self.draws = Draws(rng)
         self.algorithm.start(K, T, self.draws)
 
@@ -55,7 +59,8 @@ def play(algorithm, K=5, repetitions=2, **how):
     how = {"horizon": HORIZON, "seed": 11} | how
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return simulate(stationary(total_order(K)), algorithm, repetitions=repetitions, **how)
+        problem = stationary(total_order(K), features=np.eye(K))
+        return simulate(problem, algorithm, repetitions=repetitions, **how)
 
 
 def test_plays_every_duel_and_repeats_itself_in_any_batches(name):
