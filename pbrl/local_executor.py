@@ -93,9 +93,14 @@ class Local:
         return lost
 
     def _kill_group(self) -> None:
-        if self.server is not None:
-            with suppress(ProcessLookupError, PermissionError):
+        """End the server and all it started, and see them gone."""
+        assert self.server is not None
+        deadline = time.monotonic() + 1
+        with suppress(ProcessLookupError, PermissionError):  # the group is empty
+            while time.monotonic() < deadline:
                 os.killpg(self.server.pid, signal.SIGKILL)
+                self.server.wait()
+                time.sleep(0.005)
 
     def stop(self) -> None:
         if self.server is not None:
@@ -108,4 +113,3 @@ class Local:
                 with suppress(subprocess.TimeoutExpired):
                     self.server.wait(timeout=1)
             self._kill_group()
-            self.server.wait()
