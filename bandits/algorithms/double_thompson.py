@@ -42,7 +42,7 @@ class DoubleThompson:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0
-        self.W = np.zeros((K, K), np.int64)
+        self.W = np.zeros((K, K))
         # N_ij (p_ij - 1/2)^2 where p_ij <= 1/2, else -1: below alpha ln t exactly when U_ij > 1/2.
         self.loss = np.full((K, K), -1.0)
         self.upper_wins = np.zeros(K, np.int64)
@@ -127,11 +127,15 @@ class DoubleThompson:
             return
         self.W[i, j] += won
         self.W[j, i] += not won
+        self.recount(i, j)
+
+    def recount(self, i: int, j: int) -> None:
+        """Follow counts W of a pair that changed."""
         n = self.W[i, j] + self.W[j, i]
-        p = self.W[i, j] / n
+        p = self.W[i, j] / n if n > 0 else 0.5
         loss = n * (p - 0.5) ** 2
-        self.loss[i, j] = loss if p <= 0.5 else -1.0
-        self.loss[j, i] = loss if p >= 0.5 else -1.0
+        self.loss[i, j] = loss if n > 0 and p <= 0.5 else -1.0
+        self.loss[j, i] = loss if n > 0 and p >= 0.5 else -1.0
 
     def winner(self) -> int:
         """The arm with the most empirical wins over pairs."""

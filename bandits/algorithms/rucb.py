@@ -34,7 +34,7 @@ class RUCB:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0
-        self.W = np.zeros((K, K), np.int64)
+        self.W = np.zeros((K, K))
         self.loss = np.zeros((K, K))  # [i, j]: N_ij (p_ij - 1/2)^2 where p_ij < 1/2, else 0
         self.worst = np.zeros(K)  # its maximum over j: i is a candidate while this <= alpha ln t
         self.rival_mean = np.ones((K, K))
@@ -74,7 +74,19 @@ class RUCB:
     def observe(self, i: int, j: int, won: bool) -> None:
         if i == j:
             return
-        p = record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
+        self.judge(i, j, record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won))
+
+    def recount(self, i: int, j: int) -> None:
+        """Follow counts W of a pair that changed otherwise than by a duel."""
+        n = self.W[i, j] + self.W[j, i]
+        p = self.W[i, j] / n if n > 0 else 0.5
+        self.rival_mean[j, i] = p if n > 0 else 1.0
+        self.rival_mean[i, j] = 1 - p if n > 0 else 1.0
+        self.rival_width[i, j] = self.rival_width[j, i] = 1 / math.sqrt(n) if n > 0 else 0.0
+        self.judge(i, j, p)
+
+    def judge(self, i: int, j: int, p: float) -> None:
+        """Refresh how surely each arm of a pair with mean p loses."""
         lost = (self.W[i, j] + self.W[j, i]) * (p - 0.5) ** 2
         self.loss[i, j] = lost if p < 0.5 else 0.0
         self.loss[j, i] = lost if p > 0.5 else 0.0

@@ -1,0 +1,107 @@
+"""Sliding window and discount: count-based algorithms that forget, for preferences that change.
+
+The dueling form of SW-UCB and D-UCB (Garivier & Moulines, "On Upper-Confidence Bound Policies for
+Switching Bandit Problems", ALT 2011): counts W over the last duels only, or decaying, and the time
+in confidence bounds no larger than the memory. A baseline without a paper of its own.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bandits.algorithms import create
+from bandits.compiled import compiled
+from bandits.registry import algorithm
+
+
+@algorithm("sliding-window")
+@compiled
+class SlidingWindow:
+    """RUCB or D-TS on the counts of the last `window` duels; ln t becomes ln min(t, window).
+
+    Theory for ordinary bandits asks for a window of the order sqrt(T ln T/M) for M segments. O(1)
+    more per duel than the base; memory for `window` duels.
+    """
+
+    base: str = "rucb"
+    window: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.window < 2:
+            raise ValueError(f"sliding-window: window = {self.window}; expected at least 2 duels")
+        self.alg = forgetful("sliding-window", self.base)
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.alg.start(K, T, rng)
+        self.winners = np.zeros(self.window, np.int64)  # ring buffer of the last duels
+        self.losers = np.zeros(self.window, np.int64)
+        self.next = 0
+        self.full = False
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        self.alg.t = min(self.alg.t, self.window - 1)  # it adds the duel about to be played
+        return self.alg.choose(rng)
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        if self.full:
+            a, b = self.winners[self.next], self.losers[self.next]
+            if a != b:
+                self.alg.W[a, b] -= 1.0
+                self.alg.recount(a, b)
+        self.winners[self.next] = i if won else j
+        self.losers[self.next] = j if won else i
+        self.next += 1
+        if self.next == self.window:
+            self.next = 0
+            self.full = True
+        self.alg.observe(i, j, won)
+
+    def winner(self) -> int:
+        return self.alg.winner()
+
+
+@algorithm("discounted")
+@compiled
+class Discounted:
+    """RUCB or D-TS on counts that shrink by the factor `gamma` in every duel.
+
+    ln t becomes ln min(t, 1/(1 - gamma)). Theory for ordinary bandits asks for 1 - gamma of the order sqrt(M/T) for M segments. O(K^2) per
+    duel.
+    """
+
+    base: str = "rucb"
+    gamma: float = 0.9999
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"discounted: gamma = {self.gamma}; expected 0 < gamma < 1")
+        self.alg = forgetful("discounted", self.base)
+
+    def start(self, K: int, T: int, rng: Any) -> None:
+        self.alg.start(K, T, rng)
+        self.K = K
+        self.memory = max(2, round(1 / (1 - self.gamma)))
+
+    def choose(self, rng: Any) -> tuple[int, int]:
+        self.alg.t = min(self.alg.t, self.memory - 1)  # it adds the duel about to be played
+        return self.alg.choose(rng)
+
+    def observe(self, i: int, j: int, won: bool) -> None:
+        for a in range(self.K):
+            for b in range(a):
+                if self.alg.W[a, b] + self.alg.W[b, a] > 0:
+                    self.alg.W[a, b] *= self.gamma
+                    self.alg.W[b, a] *= self.gamma
+                    self.alg.recount(a, b)
+        self.alg.observe(i, j, won)
+
+    def winner(self) -> int:
+        return self.alg.winner()
+
+
+def forgetful(user: str, base: str) -> Any:
+    """A fresh base algorithm; ValueError, on behalf of `user`, if it keeps no counts to forget."""
+    alg = create(base)
+    if not hasattr(alg, "recount"):
+        raise ValueError(f"{user}: base = {base!r} has no counts to forget; expected rucb or d-ts")
+    return alg
