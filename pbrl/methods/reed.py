@@ -39,7 +39,7 @@ class Config(BaseModel):
 
     seed_steps: int = 250
     "Steps of uniform random actions (1,000)."
-    unsup_steps: int = 250
+    unsup_steps: int = 750
     "Steps of exploration rewarded by state entropy (9,000)."
     entropy_k: int = 5
     "Neighbor whose distance is the entropy bonus (5)."
@@ -71,7 +71,7 @@ class Config(BaseModel):
     "Sessions between dynamics phases (1 DMC, 4 Meta-World)."
     sfc_epochs: int = 20
     "Epochs of a dynamics phase over the replay buffer, a fifth of it held out (20)."
-    sfc_updates: int = 500
+    sfc_updates: int = 200
     "Cap on the gradient steps of a dynamics phase (none)."
     sfc_batch: int = 128
     "Transitions per update of a dynamics phase (12 walker, 128 quadruped, 128 or 256 Meta-World)."
@@ -84,7 +84,7 @@ class Config(BaseModel):
     "Epochs of reward training per session at most; fewer above 97 % accuracy (50 DMC, 10 MW)."
     reward_lr: float = 1e-3
     "Learning rate of the reward ensemble (3e-4)."
-    reward_batch: int = 128
+    reward_batch: int = 32
     "Pairs per minibatch (the number of queries of a session)."
     reward_hidden: int = 64
     "Width of the trunk (256)."
@@ -103,7 +103,7 @@ class Config(BaseModel):
     "Transitions per update (1024 DMC, 512 Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 0.3
+    temperature: float = 1.0
     "Initial entropy temperature (0.1)."
     temperature_lr: float = 3e-4
     "Learning rate of the log temperature (1e-4)."
