@@ -65,8 +65,8 @@ class SlidingWindow:
 class Discounted:
     """RUCB or D-TS on counts that shrink by the factor `gamma` in every duel.
 
-    ln t becomes ln min(t, 1/(1 - gamma)). Theory for ordinary bandits asks for 1 - gamma of the order sqrt(M/T) for M segments. O(K^2) per
-    duel.
+    ln t becomes ln min(t, 1/(1 - gamma)). Theory for ordinary bandits asks for 1 - gamma of the
+    order sqrt(M/T) for M segments. O(K^2) per duel.
     """
 
     base: str = "rucb"

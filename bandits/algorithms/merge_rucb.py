@@ -55,19 +55,22 @@ class MergeRUCB:
         self.m = -1  # the batch whose turn it is
 
     def choose(self, rng: Any) -> tuple[int, int]:
+        if self.next_batch(self.alpha, self.C):
+            budget = self.alpha * math.log(self.t + self.C)
+            return self.duel(self.m, math.sqrt(budget), rng)
+        return self.winner(), self.winner()
+
+    def next_batch(self, alpha: float, C: int) -> bool:
+        """Eliminate and merge until batch m has a duel to play; False when one arm is left."""
         self.t += 1
         while self.left > 1:
             self.m = self.m + 1 if self.m + 1 < self.count else 0
-            budget = self.alpha * math.log(self.t + self.C)
-            self.eliminate(self.m, budget)
+            self.eliminate(self.m, alpha * math.log(self.t + C))
             if self.count > 1 and self.left <= self.K / 2**self.stage:
                 self.merge()
             elif self.size[self.m] > 1:
-                return self.duel(self.m, math.sqrt(budget), rng)
-        for m in range(self.count):
-            if self.size[m]:
-                return self.members[m, 0], self.members[m, 0]
-        return -1, -1
+                return True
+        return False
 
     def eliminate(self, m: int, budget: float) -> None:
         """Drop each arm of the batch that surely loses to one that was in it at the start."""
