@@ -84,7 +84,7 @@ class Config(BaseModel):
     "Transitions per update (1024 DMC, 512 Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 1.0
+    temperature: float = 0.5
     "Initial entropy temperature (0.1)."
     temperature_lr: float = 3e-4
     "Learning rate of the log temperature (1e-4)."

@@ -32,7 +32,7 @@ class Config(BaseModel):
     "Transitions per update (B-Pref: 1024 on DMC, 512 on Meta-World)."
     learning_rate: float = 1e-3
     "Of actor and critics (B-Pref: 5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 1.0
+    temperature: float = 0.5
     "Initial entropy temperature (B-Pref: 0.1)."
     temperature_lr: float = 3e-4
     "Learning rate of the log temperature (B-Pref: 1e-4)."
