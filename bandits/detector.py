@@ -43,6 +43,79 @@ class Windows:
         return abs(self.difference[stream]) if self.filled[stream] == self.w else 0.0
 
 
+@compiled
+class DGIM:
+    """Sliding windows of w bits in O(log^2 w) memory each, counts within a share eps of the truth.
+
+    Datar, Gionis, Indyk & Motwani, "Maintaining Stream Statistics over Sliding Windows", SIAM J.
+    Comput. 2002: buckets of 2^k ones, each with the time of its newest one, at most
+    r = max(2, ceil(1 + 1/eps)) of a size; the oldest two of a size merge when there are more.
+    """
+
+    eps: float = 0.1
+
+    def start(self, streams: int, w: int) -> None:
+        self.w = w
+        self.r = int(max(2.0, math.ceil(1 + 1 / self.eps)))
+        levels = int(math.log2(w)) + 2
+        self.stamps = np.zeros((streams, levels, self.r + 1), np.int64)  # oldest first
+        self.buckets = np.zeros((streams, levels), np.int64)
+        self.time = np.zeros(streams, np.int64)
+
+    def clear(self) -> None:
+        self.buckets[:] = 0
+        self.time[:] = 0
+
+    def push(self, stream: int, bit: bool) -> float:
+        """Append a bit; |newer half - older half| of a full window, 0 before it is full."""
+        self.time[stream] += 1
+        time, stamps, buckets = self.time[stream], self.stamps[stream], self.buckets[stream]
+        for k in range(buckets.size):  # the largest buckets are the oldest
+            if buckets[k] and stamps[k, 0] <= time - self.w:
+                self.drop(stream, k, 1)
+        if bit:
+            self.add(stream, 0, time)
+        if time < self.w:
+            return 0.0
+        newer = self.count(stream, self.w // 2)
+        return abs(2.0 * newer - self.count(stream, self.w))
+
+    def add(self, stream: int, level: int, stamp: int) -> None:
+        stamps, buckets = self.stamps[stream], self.buckets[stream]
+        k = level
+        while k < buckets.size:
+            stamps[k, buckets[k]] = stamp
+            buckets[k] += 1
+            if buckets[k] <= self.r:
+                return
+            stamp = stamps[k, 1]
+            self.drop(stream, k, 2)
+            k += 1
+
+    def drop(self, stream: int, level: int, count: int) -> None:
+        """Remove the oldest buckets of a size."""
+        stamps, buckets = self.stamps[stream], self.buckets[stream]
+        for n in range(count, buckets[level]):
+            stamps[level, n - count] = stamps[level, n]
+        buckets[level] -= count
+
+    def count(self, stream: int, last: int) -> int:
+        """Estimated ones among the last bits: of the oldest bucket in reach, half is believed."""
+        time, stamps, buckets = self.time[stream], self.stamps[stream], self.buckets[stream]
+        total, oldest = 0, 0
+        for k in range(buckets.size):
+            for n in range(buckets[k]):
+                if stamps[k, n] > time - last:
+                    total += 2**k
+                    oldest = 2**k
+        return total - oldest // 2
+
+
+def windows(eps: float) -> Windows | DGIM:
+    """Windows with counts of relative error eps; exact ones for eps = 0."""
+    return DGIM(eps) if eps else Windows()
+
+
 def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.ndarray, int, int]:
     """(delays of the changes that were noticed, false alarms, changes that were missed).
 
@@ -55,6 +128,15 @@ def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.n
         noticed = resets[(resets > change) & (resets <= min(change + span, end))]
         delays += [int(noticed[0] - change)] if noticed.size else []
     return np.array(delays, np.int64), len(resets) - len(delays), len(changes) - len(delays)
+
+
+def check_visible(user: str, delta: float, eps: float) -> None:
+    """ValueError, on behalf of an algorithm, when counts so inexact hide changes of size delta."""
+    if eps < 0 or _inexact(delta, eps)[1] <= 0:
+        raise ValueError(
+            f"{user}: counts of relative error eps = {eps} hide changes of delta = {delta}; "
+            "expected eps >= 0 and (1 + eps) delta > 8 eps"
+        )
 
 
 @register_jitable

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from bandits.algorithms import create
 from bandits.compiled import compiled
 from bandits.detector import (
-    Windows,
+    check_visible,
     detect_long,
     detect_short,
     detect_short_error,
     detect_winner_stays,
+    windows,
 )
 from bandits.registry import algorithm
 
@@ -30,13 +31,15 @@ class DETECT:
     Weak regret is 0 while the winner is right, so detection is free. An alarm restarts everything.
     `setting` chooses the published constants: long exploration (Corollary 4.16, for base btw),
     short, sqrt(T) duels (4.17), winner-stays (4.18). `p_min` is the smallest probability with which
-    the winner beats an arm, `delta` the smallest change at the old winner's own pairs.
+    the winner beats an arm, `delta` the smallest change at the old winner's own pairs. With
+    `eps` > 0 the windows are DGIM counters of that relative error, which need less memory.
     """
 
     base: str = "ws-w"
     setting: Literal["long", "short", "winner-stays"] = "short"
     p_min: float = 0.6
     delta: float = 0.6
+    eps: float = 0.0
 
     def __post_init__(self) -> None:
         self.alg = create(self.base)
@@ -51,8 +54,9 @@ class DETECT:
                 f"detect: p_min = {self.p_min} and delta = {self.delta}; "
                 "expected 1/2 < p_min < 1 and 0 < delta <= 1"
             )
+        check_visible("detect", self.delta, self.eps)
         self.choice = SETTINGS.index(self.setting)
-        self.windows = Windows()
+        self.windows = windows(self.eps)
 
     def check(self, K: int, T: int) -> None:
         """Warn where the theory degenerates.
@@ -83,10 +87,10 @@ class DETECT:
     def constants(self, K: int, T: int) -> tuple[float, int, float]:
         """(exploration length, window w, threshold b)."""
         if self.choice == 0:
-            return detect_long(K, T, self.p_min, self.delta)
+            return detect_long(K, T, self.p_min, self.delta, self.eps)
         if self.choice == 1:
-            return detect_short(K, T, self.p_min, self.delta)
-        return detect_winner_stays(K, T, self.p_min, self.delta)
+            return detect_short(K, T, self.p_min, self.delta, self.eps)
+        return detect_winner_stays(K, T, self.p_min, self.delta, self.eps)
 
     def span(self, K: int, T: int) -> int:
         """Duels within which a full window of changed outcomes is gathered, (w - 1)(K - 1) + 1."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from bandits.algorithms import create
 from bandits.compiled import compiled
-from bandits.detector import Windows, mdb_constants
+from bandits.detector import check_visible, mdb_constants, windows
 from bandits.registry import algorithm
 
 
@@ -22,13 +22,15 @@ class MDB:
     """For strong regret: a base algorithm, interrupted at rate gamma to watch every pair.
 
     An alarm of any pair restarts everything. M is the expected number of segments, `delta` the
-    smallest change of some pair. With `transfer`, a base that can learn from any pair is also shown
-    the monitoring duels.
+    smallest change of some pair; with `eps` > 0 the windows are DGIM counters of that relative
+    error, which need less memory. With `transfer`, a base that can learn from any pair is also
+    shown the monitoring duels.
     """
 
     base: str = "ws-s"
     M: int = 10
     delta: float = 0.6
+    eps: float = 0.0
     transfer: bool = True
 
     def __post_init__(self) -> None:
@@ -38,7 +40,8 @@ class MDB:
             )
         self.alg = create(self.base)
         self.shared = self.transfer and getattr(self.alg, "learns_from_any_pair", False)
-        self.windows = Windows()
+        self.windows = windows(self.eps)
+        check_visible("mdb", self.delta, self.eps)
 
     def check(self, K: int, T: int) -> None:
         """Warn where little but monitoring happens.
@@ -51,7 +54,7 @@ class MDB:
             raise ValueError(
                 f"mdb: a horizon of {T} is too short for K = {K} arms and M = {self.M} segments"
             )
-        w, _, gamma = mdb_constants(K, T, self.M, self.delta)
+        w, _, gamma = mdb_constants(K, T, self.M, self.delta, self.eps)
         if gamma > 0.9:
             warnings.warn(
                 f"mdb monitors in a share of {min(gamma, 1):.0%} of the duels with window {w}, "
@@ -62,13 +65,13 @@ class MDB:
 
     def span(self, K: int, T: int) -> int:
         """Duels within which a full window of changed outcomes is gathered, (w - 1) periods + 1."""
-        w, _, gamma = mdb_constants(K, T, self.M, self.delta)
+        w, _, gamma = mdb_constants(K, T, self.M, self.delta, self.eps)
         P = K * (K - 1) // 2
         return (w - 1) * max(P, int(math.floor(P / gamma))) + 1
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K, self.T = K, T
-        w, self.b, gamma = mdb_constants(K, T, self.M, self.delta)
+        w, self.b, gamma = mdb_constants(K, T, self.M, self.delta, self.eps)
         P = K * (K - 1) // 2
         self.period = max(P, int(math.floor(P / gamma)))
         self.pairs = np.empty((P, 2), np.int64)

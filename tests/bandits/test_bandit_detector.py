@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bandits.algorithms import create
 from bandits.detector import (
+    DGIM,
     Windows,
     detect_long,
     detect_short,
@@ -17,7 +18,7 @@ from bandits.detector import (
     detections,
     mdb_constants,
 )
-from bandits.preferences import stationary
+from bandits.preferences import piecewise, stationary
 from bandits.simulate import simulate
 
 
@@ -116,6 +117,8 @@ def test_degenerate_theory_warns(name, settings, message):
         ("detect", {"base": "ws-v"}, "did you mean"),
         ("detect", {"p_min": 0.5}, "p_min = 0.5"),
         ("mdb", {"delta": 0}, "0 < delta"),
+        ("mdb", {"delta": 0.3, "eps": 0.1}, "hide changes"),
+        ("detect", {"eps": -0.1}, "eps >= 0"),
         ("ws-s", {"beta": 1.0}, "beta = 1.0"),
         ("rucb", {"alpha": 0.5}, "alpha = 0.5"),
         ("savage", {"wanted": "best"}, "expected one of condorcet"),
@@ -131,3 +134,28 @@ def test_a_first_phase_longer_than_the_horizon_is_refused():
     p = stationary(np.full((5, 5), 0.5))
     with pytest.raises(ValueError, match="more than the horizon 30"):
         simulate(p, create("rmed2fh"), horizon=30, repetitions=1, seed=0)
+
+
+@given(st.lists(st.booleans(), max_size=150), st.integers(2, 16), st.sampled_from([0.1, 0.25, 0.5]))
+def test_dgim_counts_within_its_relative_error(bits, half, eps):
+    counter = DGIM(eps)
+    counter.start(1, 2 * half)
+    for t, bit in enumerate(bits, start=1):
+        counter.push(0, bit)
+        for last in (half, 2 * half):
+            true = sum(bits[max(0, t - last) : t])
+            assert abs(counter.count(0, last) - true) <= eps * true
+
+
+@pytest.mark.filterwarnings("ignore:detect")
+def test_dgim_monitors_notice_changes_too():
+    changing = piecewise(np.array([HALVES, HALVES.T]), starts=[0, 100_000])
+    for name in ("detect", "mdb"):
+        algorithm = create(name, delta=0.8, eps=0.02)
+        run = simulate(changing, algorithm, horizon=200_000, repetitions=5, seed=0)
+        span = algorithm.span(3, 200_000)
+        for resets in run.resets:
+            assert detections(resets, np.array([100_000]), span)[1:] == (0, 0)
+
+
+HALVES = np.array([[0.5, 0.9, 0.9], [0.1, 0.5, 0.9], [0.1, 0.1, 0.5]])
