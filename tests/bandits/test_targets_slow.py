@@ -260,18 +260,12 @@ def test_versatile_db_is_logarithmic_on_stochastic_preferences() -> None:
     assert second == pytest.approx(first, rel=1 / 3)
 
 
-def test_versatile_db_is_sublinear_on_adversarial_preferences_where_elimination_is_not() -> None:
-    # In every thousand duels the last 400 are reversed. Between 1e5 and 1e6 the regret of
-    # Versatile-DB grows with an exponent below 0.6; that of IF2 and SAVAGE above 0.9.
+def test_versatile_db_is_sublinear_on_adversarial_preferences() -> None:
+    # In every thousand duels the last 400 are reversed: between 1e5 and 1e6 duels regret grows with
+    # an exponent below 0.6 (sqrt(T) is proved).
     problem, at = alternating(share=0.6, every=1_000, cycles=1_000), [100_000, 1_000_000]
-    exponent = {
-        name: float(np.diff(np.log10(found.regret["average"].mean(axis=0)))[0])
-        for name in ("versatile-db", "if2", "savage")
-        for found in [play(problem, name, 1_000_000, 10, at=at)]
-    }
-    assert exponent["versatile-db"] < 0.6
-    assert exponent["if2"] > 0.9
-    assert exponent["savage"] > 0.9
+    found = play(problem, "versatile-db", 1_000_000, 20, at=at).regret["average"].mean(axis=0)
+    assert np.log10(found[1] / found[0]) < 0.6
 
 
 # --- contextual methods (R12) -------------------------------------------------------------------
