@@ -1,17 +1,12 @@
 """Algorithms against literal versions of themselves, closed forms and published values."""
 
 import math
-import sys
-from pathlib import Path
-
-import numpy as np
-import pytest
-from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import bandit_references as naive
-from test_bandit_contract import Interpreted, total_order
+import numpy as np
+import pytest
+from interpreted import Interpreted, total_order
+from scipy import stats
 
 from bandits.algorithms import create, names
 from bandits.detector import detections
