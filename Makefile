@@ -14,11 +14,11 @@ bench: $(VENV)/.run
 	$(BIN)/pbrl plot $(OUT)
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 # Minutes to an hour: kill-and-resume at random moments, reproduction targets, coverage of intervals.
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n $(JOBS) -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,9 @@
-"""Lets test files import the helpers beside them; appended, so tests/envs never hides envs."""
+"""One thread as in every cell; test files may import the helpers beside them."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))
+os.environ["OMP_NUM_THREADS"] = "1"  # small networks are fastest so, and the promise is made for it
+
+sys.path.append(str(Path(__file__).parent))  # appended, so tests/envs never hides envs
