@@ -14,11 +14,12 @@ from scipy.stats import nbinom
 
 from bandits.algorithms import create
 from bandits.detector import detect_short, mdb_constants
-from bandits.lower_bounds import lower_bound_constant, rmed1_constant
+from bandits.lower_bounds import ecw_rmed_constant, lower_bound_constant, rmed1_constant
 from bandits.preferences import Problem, piecewise
 from bandits.problems.adversarial import alternating
 from bandits.problems.changing import geometric_phases, piecewise_stationary
 from bandits.problems.contextual import hypercube, positive_theta
+from bandits.problems.intransitive import cyclic_blocks
 from bandits.problems.orders import arithmetic, fixed_gap
 from bandits.problems.published import cyclic, mslr5, mslr5_noncondorcet, six_rankers
 from bandits.problems.random_matrices import random_condorcet
@@ -180,6 +181,20 @@ def test_rmed1_slope_is_its_constant_within_thirty_percent(problem: Problem) -> 
     p = problem.matrices[0]
     assert slope == pytest.approx(rmed1_constant(p), rel=0.3)
     assert slope >= 0.9 * lower_bound_constant(p)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [arithmetic(), cyclic_blocks(blocks=2, within=0.2, between=0.3)],
+    ids=["arithmetic", "cyclic-blocks"],
+)
+def test_ecw_rmed_slope_is_its_constant_within_thirty_percent(problem: Problem) -> None:
+    # Mean Copeland regret against ln T between 1e4 and 1e6, 40 runs, with and without a Condorcet
+    # winner.
+    found = play(problem, "ecw-rmed", 1_000_000, 40, at=[10_000, 1_000_000]).regret["copeland"]
+    early, late = found.mean(axis=0)
+    constant = ecw_rmed_constant(problem.matrices[0])
+    assert (late - early) / np.log(100) == pytest.approx(constant, rel=0.3)
 
 
 def test_rmed2fh_beats_rmed1_where_the_winner_is_an_expensive_opponent() -> None:
