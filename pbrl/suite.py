@@ -329,6 +329,11 @@ def _check_references(full: dict[str, Any], where: str) -> None:
         except ConfigError as error:
             raise ConfigError(f"{where}.{kind}: {error}") from None
         registry.check_parameters(entry, given, f"{where}.{kind}")
+        if kind == "loss" and entry.meta.get("kind", "pair") not in ("pair", "tie"):
+            raise ConfigError(
+                f"{where}.loss: {entry.name!r} is a {entry.meta['kind']} loss; expected one of two "
+                "segment scores (kind pair or tie, see `pbrl list losses`)"
+            )
 
 
 def _axes(entry: registry.Entry, given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -197,6 +197,10 @@ class SAC(stable_baselines3.SAC):
         }
         return {**deepcopy(own), "replay": self.replay.state_dict()}
 
+    def weights(self) -> dict[str, Any]:
+        """The networks alone, in the names of SB3's policy: what a finished run keeps."""
+        return self.policy.state_dict()
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
         self.actor.optimizer.load_state_dict(state["actor_optimizer"])

@@ -10,7 +10,7 @@ threshold of its teachers, the relabeling that stops at the write position, the 
 of the entropy bonus. `Config` gives CPU-scale defaults and the published number of each setting.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -73,8 +73,8 @@ class Config(BaseModel):
     "Hidden layers of the reward networks (3)."
     members: int = 3
     "Reward networks in the ensemble (3)."
-    loss: str = "sigmoid"
-    "Loss on pairs of segment scores (cross-entropy, which is 'sigmoid')."
+    loss: str | dict[str, Any] = "sigmoid"
+    "On pairs of segment scores: a name, or {name: robust, eps: 0.1} (cross-entropy: 'sigmoid')."
 
     hidden: int = 64
     "Width of the hidden layers of actor and critics (1024 DMC, 256 Meta-World)."

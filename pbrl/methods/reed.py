@@ -12,7 +12,7 @@ two losses alternate and are never added. `Config` gives CPU-scale defaults and 
 of each setting; `sfc_updates` caps the gradient steps of a session, which the paper does not.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -92,8 +92,8 @@ class Config(BaseModel):
     "Layers of the trunk (3)."
     members: int = 3
     "Reward networks in the ensemble (3)."
-    loss: str = "sigmoid"
-    "Loss on pairs of segment scores (cross-entropy, which is 'sigmoid')."
+    loss: str | dict[str, Any] = "sigmoid"
+    "On pairs of segment scores: a name, or {name: robust, eps: 0.1} (cross-entropy: 'sigmoid')."
 
     hidden: int = 64
     "Width of the hidden layers of actor and critics (1024 DMC, 256 Meta-World)."

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from pbrl import losses
 from pbrl.networks import StackedMLP
-from pbrl.rewards.fit import Fit, fit, preference_probability, segment_scores
+from pbrl.rewards.fit import (
+    Fit,
+    LossChoice,
+    chosen_loss,
+    fit,
+    preference_probability,
+    segment_scores,
+)
 from pbrl.segments import Preferences, Segments
 
 
@@ -46,7 +52,7 @@ class RewardEnsemble:
         layers: int = 3,
         learning_rate: float = 3e-4,
         batch_size: int = 128,
-        loss: str = "sigmoid",
+        loss: LossChoice = "sigmoid",
     ) -> None:
         self.members, self.batch_size, self.device = members, batch_size, torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -54,7 +60,7 @@ class RewardEnsemble:
         mlp = StackedMLP(members, sizes, slope=0.01, generator=self.generator, device=device)
         self.net = RewardNet(mlp)
         self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
-        self.loss = losses.segment_loss(loss)
+        self.loss = chosen_loss(loss)
 
     @torch.no_grad()
     def __call__(self, obs: Tensor, act: Tensor) -> Tensor:
@@ -87,6 +93,10 @@ class RewardEnsemble:
             batch_size=self.batch_size,
             generator=self.generator,
         )
+
+    def weights(self) -> dict[str, Any]:
+        """The reward networks alone: what a finished run keeps."""
+        return self.net.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         own = {

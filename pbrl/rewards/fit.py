@@ -5,19 +5,35 @@ A reward network here is a module with a leading member axis: inputs [members, R
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pbrl.losses.select import SegmentLoss
+from pbrl.errors import ConfigError
+from pbrl.losses.select import SegmentLoss, segment_loss
 from pbrl.scores import masked_sum
 from pbrl.segments import Preferences, Segments
 
 # Steps that go through a network at once. Activations of this many stay in the cache and in memory
 # the allocator reuses; a whole minibatch of segments at once takes a third longer on a CPU.
 BLOCK = 4096
+
+
+LossChoice = str | Mapping[str, Any]
+"""A loss's name, or {"name": ..., parameter: value}."""
+
+
+def chosen_loss(choice: LossChoice) -> SegmentLoss:
+    """The loss of two scores and a label that a suite names; raises ConfigError if none is."""
+    given = {"name": choice} if isinstance(choice, str) else dict(choice)
+    try:
+        return segment_loss(**given)
+    except ValueError as error:
+        raise ConfigError(f"loss: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from pbrl import losses
 from pbrl.networks import StackedMLP
-from pbrl.rewards.fit import Fit, fit, preference_probability, segment_scores
+from pbrl.rewards.fit import (
+    Fit,
+    LossChoice,
+    chosen_loss,
+    fit,
+    preference_probability,
+    segment_scores,
+)
 from pbrl.segments import Preferences, Segments
 
 Variant = Literal["distill", "contrast"]
@@ -150,7 +156,7 @@ class ReedEnsemble:
         tau: float = 0.5,
         learning_rate: float = 3e-4,
         batch_size: int = 128,
-        loss: str = "sigmoid",
+        loss: LossChoice = "sigmoid",
     ) -> None:
         self.variant, self.members, self.tau = variant, members, tau
         self.batch_size, self.device = batch_size, torch.device(device)
@@ -175,7 +181,7 @@ class ReedEnsemble:
             device=self.device,
         )
         self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
-        self.loss = losses.segment_loss(loss)
+        self.loss = chosen_loss(loss)
 
     # --- the reward, as in PEBBLE ---------------------------------------------------------------
 
@@ -263,6 +269,10 @@ class ReedEnsemble:
         return indices[order]
 
     # --- state ----------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, Any]:
+        """The reward networks alone: what a finished run keeps."""
+        return self.net.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         own = {

@@ -9,6 +9,7 @@ from preference_data import ACT, LENGTH, OBS, preferences, segments, true_return
 from torch import nn
 from torch.nn import functional as F
 
+from pbrl.errors import ConfigError
 from pbrl.rewards import fit as fit_module
 from pbrl.rewards.ensemble import RewardEnsemble
 from pbrl.segments import Preferences, Segments
@@ -185,5 +186,12 @@ def test_another_loss_by_name() -> None:
     data = preferences(60)
     ensemble = make(loss="hinge", hidden=64, learning_rate=1e-3)
     assert ensemble.fit(data, epochs=60).accuracy > 0.9
-    with pytest.raises(ValueError, match=r"unknown loss 'hing'.*'hinge'"):
+    smoothed = make(loss={"name": "cdpo", "eps": 0.4}, hidden=64, learning_rate=1e-3)
+    gap = [(e.score(data.second) - e.score(data.first)).abs().mean() for e in (ensemble, smoothed)]
+    smoothed.fit(data, epochs=60)
+    after = (smoothed.score(data.second) - smoothed.score(data.first)).abs().mean()
+    assert after < gap[0]  # smoothing by 0.4 pulls every margin towards log(0.6 / 0.4)
+    with pytest.raises(ConfigError, match=r"unknown loss 'hing'.*'hinge'"):
         make(loss="hing")
+    with pytest.raises(ConfigError, match=r"'cdpo' has no parameter 'epz'"):
+        make(loss={"name": "cdpo", "epz": 0.1})
