@@ -21,6 +21,8 @@ problem`; then every repetition plays a draw of its own, that depends on (seed, 
     winner() -> int          optional: the arm it would name now (-1: none); recorded at checkpoints
     resets                   optional int attribute: restarts so far; their times are recorded
     check(K, T)              optional: raises ValueError or warns when K or T do not suit it
+    learns_from_any_pair     optional, True for an algorithm that can use duels it did not choose:
+                             `mdb` shows it those of its monitoring
     features                 optional attribute, float64 [K, d]: what it is told of the arms, in
                              this repetition's labels; set before `start`
 
@@ -187,11 +189,15 @@ def _no_resets(algorithm: Any) -> int:
     return 0
 
 
+def _any_resets(algorithm: Any) -> int:
+    return getattr(algorithm, "resets", 0)
+
+
 # What `_play` leaves open, here as a plain Python algorithm needs it; `_loop` binds other things.
 build: Any = _same  # the algorithm's presets -> its state
 stream: Any = _same  # a random stream's state -> the stream
 winner_of: Any = _no_winner
-resets_of: Any = _no_resets
+resets_of: Any = _any_resets
 free: Any = _same
 
 _LOOPS: dict[Any, Any] = {}
@@ -201,8 +207,7 @@ def _loop(algorithm: Any, K: int, T: int) -> Callable[..., Any]:
     """`_play` for this algorithm: the same source in Python, or compiled if its class is."""
     winner: Any = _winner if hasattr(algorithm, "winner") else _no_winner
     if not is_compiled(algorithm):
-        resets = _resets if hasattr(algorithm, "resets") else _no_resets
-        return _bound({"winner_of": winner, "resets_of": resets})
+        return _bound({"winner_of": winner})
     make, kind = builder(algorithm, K, T)
     if kind not in _LOOPS:
         resets = _resets if "resets" in kind.fields else _no_resets
@@ -221,6 +226,27 @@ def _bound(names: dict[str, Any]) -> FunctionType:
     return FunctionType(_play.__code__, {**globals(), **names}, "play", _play.__defaults__)
 
 
+@njit(cache=True, nogil=True)
+def _charge(counts: Any, cost: Any, total: Any, plays: Any) -> None:
+    """Move the counted duels into the regrets and the plays."""
+    for x in range(counts.shape[0]):
+        for y in range(counts.shape[1]):
+            if counts[x, y]:
+                for n in range(total.size):
+                    total[n] += counts[x, y] * cost[n, x, y]
+                plays[x, y] += counts[x, y]
+                counts[x, y] = 0
+
+
+@njit(cache=True, nogil=True)
+def _longer(times: Any) -> Any:
+    """A copy with twice the room."""
+    copy = np.empty(2 * times.size, np.int64)
+    for k in range(times.size):
+        copy[k] = times[k]
+    return copy
+
+
 def _play(
     given, env_state, own_state, arms, matrices, order, starts, costs, horizon, times, code=""
 ):
@@ -228,7 +254,7 @@ def _play(
     algorithm, env, rng = build(given), stream(env_state), stream(own_state)
     K, n = arms.size, costs.shape[1]
     algorithm.start(K, horizon, rng)
-    regret, winner = np.zeros((times.size, n)), np.full(times.size, -1)
+    regret, winner = np.zeros((times.size, n)), np.zeros(times.size, np.int64)
     total, plays, counts = np.zeros(n), np.zeros((K, K), np.int64), np.zeros((K, K), np.int64)
     reset_times, resets = np.empty(16, np.int64), 0
     segment, begin = 0, 0
@@ -249,16 +275,10 @@ def _play(
                 algorithm.observe(i, j, env.random() < p[x, y])
                 if resets_of(algorithm) != resets:
                     if resets == reset_times.size:
-                        reset_times = np.concatenate((reset_times, reset_times))
+                        reset_times = _longer(reset_times)
                     reset_times[resets] = t + 1
                     resets += 1
-            cost = costs[order[segment]]
-            for x in range(K):
-                for y in range(K):
-                    if counts[x, y]:
-                        total += counts[x, y] * cost[:, x, y]
-                        plays[x, y] += counts[x, y]
-                        counts[x, y] = 0
+            _charge(counts, costs[order[segment]], total, plays)
             begin = end
         regret[c] = total
         named = winner_of(algorithm)

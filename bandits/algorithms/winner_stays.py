@@ -57,7 +57,8 @@ class WinnerStays:
             self.pool[self.pool.size - self.beaten] = loser
             if self.remaining == 0:
                 self.round += 1
-                self.pool[:-1] = self.pool[1:].copy()
+                for k in range(self.beaten):
+                    self.pool[k] = self.pool[k + 1]
                 self.remaining, self.beaten = self.beaten, 0
                 self.last_winner = self.I
 
