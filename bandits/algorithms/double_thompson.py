@@ -137,6 +137,13 @@ class DoubleThompson:
         self.loss[i, j] = loss if n > 0 and p <= 0.5 else -1.0
         self.loss[j, i] = loss if n > 0 and p >= 0.5 else -1.0
 
+    def discount(self, gamma: float) -> None:
+        """Shrink all counts by a factor; means stay what they are."""
+        for i in range(self.upper_wins.size):
+            for j in range(self.upper_wins.size):
+                self.W[i, j] *= gamma
+                self.loss[i, j] *= gamma if self.loss[i, j] > 0 else 1.0
+
     def winner(self) -> int:
         """The arm with the most empirical wins over pairs."""
         best, arm = -1, -1

@@ -79,7 +79,6 @@ class Discounted:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.alg.start(K, T, rng)
-        self.K = K
         self.memory = max(2, round(1 / (1 - self.gamma)))
 
     def choose(self, rng: Any) -> tuple[int, int]:
@@ -87,12 +86,7 @@ class Discounted:
         return self.alg.choose(rng)
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        for a in range(self.K):
-            for b in range(a):
-                if self.alg.W[a, b] + self.alg.W[b, a] > 0:
-                    self.alg.W[a, b] *= self.gamma
-                    self.alg.W[b, a] *= self.gamma
-                    self.alg.recount(a, b)
+        self.alg.discount(self.gamma)
         self.alg.observe(i, j, won)
 
     def winner(self) -> int:

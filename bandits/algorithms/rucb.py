@@ -85,6 +85,16 @@ class RUCB:
         self.rival_width[i, j] = self.rival_width[j, i] = 1 / math.sqrt(n) if n > 0 else 0.0
         self.judge(i, j, p)
 
+    def discount(self, gamma: float) -> None:
+        """Shrink all counts by a factor; means stay what they are."""
+        stretch = 1 / math.sqrt(gamma)
+        for i in range(self.worst.size):
+            self.worst[i] *= gamma
+            for j in range(self.worst.size):
+                self.W[i, j] *= gamma
+                self.loss[i, j] *= gamma
+                self.rival_width[i, j] *= stretch
+
     def judge(self, i: int, j: int, p: float) -> None:
         """Refresh how surely each arm of a pair with mean p loses."""
         lost = (self.W[i, j] + self.W[j, i]) * (p - 0.5) ** 2
