@@ -78,7 +78,10 @@ def label(algorithm: Any) -> str:
 
 
 def sources(algorithm: Any, kind: Any) -> str:
-    """Digest of the structure and of every source file that the compiled loop is made of."""
+    """Digest of the structure and of every source file that the compiled loop is made of.
+
+    Empty when some of it has no file, as in a notebook: then nothing can be cached.
+    """
     modules = {"bandits.rng", "bandits.simulate", "bandits.state", __name__} | _modules(algorithm)
     pending = list(modules)
     while pending:
@@ -90,7 +93,10 @@ def sources(algorithm: Any, kind: Any) -> str:
                     pending.append(module)
     digest = hashlib.sha256(str(kind).encode())
     for module in sorted(modules):
-        digest.update(Path(inspect.getfile(sys.modules[module])).read_bytes())
+        file = getattr(sys.modules[module], "__file__", None)
+        if file is None:
+            return ""
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -217,8 +217,9 @@ def _loop(algorithm: Any, K: int, T: int) -> Callable[..., Any]:
         # One cache file per algorithm, and the digest in its key: two processes never write each
         # other's file, and an edited algorithm never runs from an old cache entry.
         loop.__qualname__ = f"play.{label(algorithm)}"
-        loop.__defaults__ = (sources(algorithm, kind),)
-        _LOOPS[kind] = njit(loop, cache=True, nogil=True, error_model="numpy")
+        digest = sources(algorithm, kind)
+        loop.__defaults__ = (digest,)
+        _LOOPS[kind] = njit(loop, cache=digest != "", nogil=True, error_model="numpy")
     return _LOOPS[kind]
 
 

@@ -224,3 +224,55 @@ class NaiveWinnerStays:
     def observe(self, i, j, won):
         self.C[i] += 2 * won - 1
         self.C[j] -= 2 * won - 1
+
+
+def posterior_sample(W: np.ndarray, rng) -> np.ndarray:
+    """theta_ij ~ Beta(W_ij + 1, W_ji + 1) for all i < j, theta_ji = 1 - theta_ij, diagonal 1/2."""
+    theta = np.full(W.shape, 0.5)
+    for i in range(len(W)):
+        for j in range(i + 1, len(W)):
+            theta[i, j] = rng.beta(W[i, j] + 1, W[j, i] + 1)
+            theta[j, i] = 1 - theta[i, j]
+    return theta
+
+
+class NaiveRCS(Counting):
+    def start(self, K, T, rng):
+        super().start(K, T, rng)
+        self.championships = np.zeros(K, int)
+
+    def choose(self, rng):
+        self.t += 1
+        beats = (posterior_sample(self.W, rng) > 0.5).sum(1)
+        if beats.max() == self.K - 1:
+            c = int(beats.argmax())
+        else:
+            rarest = self.championships == self.championships.min()
+            c = one_of(np.flatnonzero(rarest), rng)
+        self.championships[c] += 1
+        U, _ = bounds(self.W, 0.51, self.t)
+        return c, best_rival(U[:, c], c, rng)
+
+
+class NaiveDoubleThompson(Counting):
+    def __init__(self, plus):
+        self.plus = plus
+
+    def choose(self, rng):
+        self.t += 1
+        U, L = bounds(self.W, 0.51, self.t)
+        upper = ((U > 0.5) & ~np.eye(self.K, dtype=bool)).sum(1)
+        theta = posterior_sample(self.W, rng)
+        wins = np.where(upper == upper.max(), (theta > 0.5).sum(1), -1)
+        tied = np.flatnonzero(wins == wins.max())
+        a = one_of(tied, rng)
+        if self.plus and len(tied) > 1:
+            a = min(tied, key=lambda i: self.regret(theta, i))
+        column = np.array([rng.beta(self.W[i, a] + 1, self.W[a, i] + 1) for i in range(self.K)])
+        column[a] = 0.5
+        return a, int(np.where(L[:, a] <= 0.5, column, -1).argmax())
+
+    def regret(self, theta, i):
+        c = (theta > 0.5).sum(1) / (self.K - 1)
+        others = [j for j in range(self.K) if j != i]
+        return sum((c.max() - (c[i] + c[j]) / 2) / kl_half(theta[i, j]) for j in others)

@@ -54,6 +54,24 @@ def test_winner_stays_in_rounds_has_the_law_of_its_score_form():
     assert same_mean(rounds, scores, z=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("rcs", naive.NaiveRCS()),
+        ("d-ts", naive.NaiveDoubleThompson(plus=False)),
+        ("d-ts-plus", naive.NaiveDoubleThompson(plus=True)),
+    ],
+)
+def test_drawing_only_the_samples_that_matter_leaves_the_law(name, reference):
+    """Twice: early, when most samples matter, and later, when few do."""
+    p = cyclic() if name != "rcs" else stationary(total_order(4, 0.15))
+    how = {"horizon": 400, "seed": 3, "checkpoints": [40, 400]}
+    few = simulate(p, create(name), repetitions=4000, **how).regret["copeland"]
+    all_drawn = simulate(p, reference, repetitions=60, **how).regret["copeland"]
+    for c in range(2):
+        assert same_mean(few[:, c], all_drawn[:, c], z=4)
+
+
 @pytest.mark.parametrize("name", names())
 def test_law_does_not_depend_on_the_labels(name):
     p = six_rankers().matrices[0]

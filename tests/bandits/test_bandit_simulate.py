@@ -1,12 +1,15 @@
 """The simulator: what it records, what it refuses, and algorithms of the user's own."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from bandits import rng as streams
 from bandits.algorithms import create
-from bandits.compiled import compiled
+from bandits.compiled import builder, compiled, sources
 from bandits.preferences import RandomProblem, piecewise, stationary
+from bandits.registry import ALGORITHMS
 from bandits.regret import tables
 from bandits.simulate import checkpoints, simulate
 
@@ -173,3 +176,36 @@ def test_memory_does_not_grow_with_the_horizon():
     small, large = (run(create("ws-w"), horizon=T, checkpoints=[T]) for T in (10, 10**6))
     assert small.plays.nbytes == large.plays.nbytes
     assert small.winner.nbytes == large.winner.nbytes
+
+
+class Stubborn:
+    """A plain Python algorithm of the user's: plays arm 0 against arm 1."""
+
+    def start(self, K, T, rng):
+        self.duels = 0
+
+    def choose(self, rng):
+        return 0, 1
+
+    def observe(self, i, j, won):
+        self.duels += 1
+
+    def winner(self):
+        return 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["detect", "mdb"])
+def test_monitors_run_around_a_plain_python_algorithm(name, monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, "stubborn", Stubborn)
+    monitored = create(name, base="stubborn")
+    result = run(monitored, horizon=20_000, repetitions=1)
+    assert 0 < monitored.alg.duels < 20_000
+    assert result.plays[0].sum() == 20_000
+    assert result.compile_seconds < 0.1
+
+
+def test_an_algorithm_without_a_source_file_is_compiled_but_not_cached(monkeypatch):
+    monkeypatch.delattr(sys.modules[Cycle.__module__], "__file__")
+    _, kind = builder(Cycle(), 3, 9)
+    assert sources(Cycle(), kind) == ""
