@@ -23,7 +23,8 @@ class EnvSpec:
         name: what a suite file says.
         horizon: agent steps after which an episode is truncated.
         reward_range: lowest and highest reward of one agent step. Teachers whose thresholds are
-            a share of the return (Skip, Equal) need a lowest reward of at least 0.
+            a share of the return (Skip, Equal) need a finite lowest one, and shift a negative one
+            to 0.
         success_key: the entry of `info` that says 1 when the task is done, or None.
         summary: one sentence for listings.
         entry_point: a class or function, or "module:attribute" of one, giving a `gymnasium.Env`.

@@ -14,9 +14,11 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,6 +105,16 @@ bandit = algorithm
 __all__ = ["bandit", "env", "loss", "method", "problem", "query", "teacher"]
 
 
+@contextmanager
+def temporarily(kind: str, name: str, obj: Any) -> Iterator[None]:
+    """Register an object for the duration of a block."""
+    _REGISTERED[kind][name] = obj
+    try:
+        yield
+    finally:
+        del _REGISTERED[kind][name]
+
+
 # --- finding built-ins by reading source --------------------------------------------------------
 
 
@@ -186,8 +198,7 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
     file = Path(path).resolve()
     if not file.is_file():
         raise PluginError(f"plug-in {str(path)!r} is not a file; give a path to a .py file")
-    module_name = f"pbrl_plugin_{file.stem}"
-    before = {kind: set(known) for kind, known in _REGISTERED.items()}
+    module_name = f"pbrl_plugin_{file.stem}_{sha256(str(file).encode()).hexdigest()[:8]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, file)
         if spec is None or spec.loader is None:
@@ -208,9 +219,15 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
             raise PluginError(
                 f"plug-in {path} does not import: line {line}: {type(error).__name__}: {error}"
             ) from error
-        before = {kind: known - _names_from(module_name, kind) for kind, known in before.items()}
     found = {kind: sorted(_names_from(module_name, kind)) for kind in _REGISTERED}
     found = {kind: names_ for kind, names_ in found.items() if names_}
+    for kind, name in [(kind, name) for kind in found for name in found[kind]]:
+        if name in _sources(kind):  # a built-in that nothing has imported yet
+            del _REGISTERED[kind][name], sys.modules[module_name]
+            raise PluginError(
+                f"plug-in {path}: {kind} {name!r} is the name of a built-in in "
+                f"{_sources(kind)[name].relative_to(ROOT)}; choose another name"
+            )
     if not found:
         raise PluginError(
             f"plug-in {path} registers nothing; put a decorator such as "
@@ -353,10 +370,11 @@ def _describe_object(kind: str, name: str, obj: Any) -> Entry:
         target = config_class(obj)
         summary = summary or _first_sentence(inspect.getdoc(module) or "")
         parameters = {
-            n: Parameter(n, f.annotation, REQUIRED if f.is_required() else f.default)
+            n: Parameter(n, f.annotation, _default(f), f.description or "")
             for n, f in target.model_fields.items()
         }
-        return Entry(kind, name, summary, _origin(module), parameters)
+        meta = dict(getattr(obj, "meta", {}))
+        return Entry(kind, name, summary, _origin(module), parameters, meta)
     skip = ("query", "loss")
     parameters = {
         p.name: Parameter(
@@ -369,6 +387,12 @@ def _describe_object(kind: str, name: str, obj: Any) -> Entry:
         if kind != "query" or p.default is not p.empty
     }
     return Entry(kind, name, summary, _origin(module), parameters, dict(getattr(obj, "meta", {})))
+
+
+def _default(field_info: Any) -> Any:
+    if field_info.is_required():
+        return REQUIRED
+    return field_info.get_default(call_default_factory=True)
 
 
 def _origin(module: Any) -> str:

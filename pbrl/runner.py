@@ -231,8 +231,14 @@ class _Schedule:
             self._record(cell, "resource", _tail(cell).rpartition("\n")[2], "")
         elif hang is not None:
             seconds = worker.hang_timeout(cell)
-            message = f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
-            self._record(cell, "environment", message, hang)
+            inside = "acting.py" in hang  # the environment is stepped there and nowhere else
+            message = (
+                f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
+                if inside
+                else f"one iteration took more than {seconds:.0f} s; the traceback shows where: "
+                "if it would have ended, raise hang_timeout in the suite"
+            )
+            self._record(cell, "environment" if inside else "user", message, hang)
         else:
             message = f"its process ended with exit code {code} and wrote no result"
             self._record(cell, "bug", message, _tail(cell))

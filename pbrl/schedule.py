@@ -38,6 +38,11 @@ def sessions(
     return found
 
 
+def is_scheduled(config: Mapping[str, Any]) -> bool:
+    """Whether a method's settings are those of a schedule: it may ask by another rule."""
+    return {"steps", "labels", "labels_per_session", "label_interval"} <= config.keys()
+
+
 def sessions_of(config: Mapping[str, Any]) -> list[tuple[int, int]]:
     """The sessions of a method's settings: steps, labels, labels_per_session, label_interval.
 

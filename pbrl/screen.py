@@ -83,11 +83,8 @@ def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
 
 def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     row = {"kind": config["kind"], **names, "size": _size(config)}
-    sessions = (
-        schedule.sessions_of(config["method"])
-        if "label_interval" in config.get("method", {})
-        else []
-    )
+    method = config.get("method", {})
+    sessions = schedule.sessions_of(method) if schedule.is_scheduled(method) else []
     spent = sum(size for _, size in sessions)
     return row | {
         "labels": spent,

@@ -44,7 +44,10 @@ class OnlineBlock(Block):
 
 
 class BanditBlock(Block):
-    """Dueling-bandit algorithms on problems, over many repetitions per cell."""
+    """Dueling-bandit algorithms on problems, over many repetitions per cell.
+
+    A cell has one seed, the suite's first; its repetitions are the independent runs.
+    """
 
     kind: Literal["bandit"]
     problem: list[Named]
@@ -100,10 +103,13 @@ def _apply(content: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {setting!r}: expected KEY=VALUE, such as steps=5000")
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {setting!r}: {text!r} is not a YAML value") from None
     blocks = [b for b in content.get("blocks") or [] if isinstance(b, dict)]
     if "." not in key and key not in Head.model_fields:
-        hits = [b for b in blocks if key in BLOCKS.get(b.get("kind", ""), Block).model_fields]
+        hits = [b for b in blocks if key in BLOCKS.get(str(b.get("kind")), Block).model_fields]
         if not hits:
             known = {*Head.model_fields, *(k for b in BLOCKS.values() for k in b.model_fields)}
             raise ConfigError(
@@ -145,7 +151,7 @@ def cells(content: dict[str, Any]) -> list[dict[str, Any]]:
     for number, raw in enumerate(head.blocks):
         where = f"blocks.{number}"
         kind = raw.get("kind")
-        if kind not in BLOCKS:
+        if not isinstance(kind, str) or kind not in BLOCKS:
             raise ConfigError(
                 f"{where}: kind: found {kind!r}; {did_you_mean(str(kind), BLOCKS)}"
                 if kind
@@ -227,7 +233,9 @@ def _expand(
         asked = itertools.product(axes["teacher"], block.labels) if learns else [(None, 0)]
         for teacher, labels in asked:
             filled = _with_budget(method, described["method", method["name"]], steps, labels, where)
-            _check_first_session(filled, env, where)
+            _check_fit(filled, env, where)
+            if teacher:
+                _check_teacher(teacher, env, where)
             found += [
                 {
                     "kind": "online",
@@ -254,7 +262,7 @@ def _with_budget(
     filled = method | {k: v for k, v in given.items() if k in entry.parameters}
     if "labels" in entry.parameters and labels == 0:
         raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
-    if "label_interval" in filled:
+    if schedule.is_scheduled(filled):
         spendable = schedule.realisable(filled)
         if spendable < labels:
             raise ConfigError(
@@ -265,18 +273,37 @@ def _with_budget(
     return filled
 
 
-def _check_first_session(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
-    """Segments come from complete episodes: there must be one when the first session comes."""
-    if "label_interval" not in method:
-        return
+def _check_fit(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
+    """Segments come from complete episodes: one must be over, and be as long as a segment."""
     parameters = {k: v for k, v in env.items() if k not in ("name", "label")}
-    horizon = registry.resolve("env", env["name"]).resolve(parameters).horizon
+    try:
+        horizon = registry.resolve("env", env["name"]).resolve(parameters).horizon
+    except ValueError as error:
+        raise ConfigError(f"{where}.env: {error}") from None
+    if method.get("segment_length", 0) > horizon:
+        raise ConfigError(
+            f"{where}: {method['label']} has segment_length {method['segment_length']}, but an "
+            f"episode of {env['label']} has {horizon} steps; lower segment_length"
+        )
+    if not schedule.is_scheduled(method):
+        return
     first = schedule.sessions_of(method)[0][0]
     if first < horizon:
         raise ConfigError(
             f"{where}: {method['label']} first asks at step {first}, but the first episode of "
             f"{env['label']} ends at step {horizon}; raise unsup_steps by at least "
             f"{horizon - first}"
+        )
+
+
+def _check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> None:
+    """Thresholds that are a share of the return need rewards that are bounded below."""
+    thresholds = [k for k in ("eps_skip", "eps_equal") if teacher.get(k)]
+    low = registry.resolve("env", env["name"]).reward_range[0]
+    if (teacher["name"] in ("skip", "equal") or thresholds) and low == float("-inf"):
+        raise ConfigError(
+            f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
+            f"reward of {env['label']} has no lower bound; use another teacher or environment"
         )
 
 
@@ -308,7 +335,7 @@ def _named(
     for chosen in _axes(entry, given):
         full = registry.check_parameters(entry, chosen, where)
         if axis == "method":
-            _check_references(full, where)
+            full |= _references(full, where)
         varied = {k: v for k, v in chosen.items() if isinstance(given[k], list)}
         shown = label or name
         if len(_axes(entry, given)) > 1:
@@ -317,23 +344,27 @@ def _named(
     return found
 
 
-def _check_references(full: dict[str, Any], where: str) -> None:
+def _references(full: dict[str, Any], where: str) -> dict[str, Any]:
     """A method's `query` and `loss` are names too, the loss with parameters of its own."""
-    for kind in ("query", "loss"):
-        value = full.get(kind)
-        if value is None:
-            continue
-        given = {"name": value} if isinstance(value, str) else dict(value)
+    found: dict[str, Any] = {}
+    for kind in {"query", "loss"} & full.keys():
+        given = {"name": full[kind]} if isinstance(full[kind], str) else dict(full[kind])
         try:
             entry = registry.describe(kind, str(given.pop("name", "")))
         except ConfigError as error:
             raise ConfigError(f"{where}.{kind}: {error}") from None
-        registry.check_parameters(entry, given, f"{where}.{kind}")
+        filled = registry.check_parameters(entry, given, f"{where}.{kind}")
+        found[kind] = {"name": entry.name, **filled} if filled else entry.name
         if kind == "loss" and entry.meta.get("kind", "pair") not in ("pair", "tie"):
             raise ConfigError(
                 f"{where}.loss: {entry.name!r} is a {entry.meta['kind']} loss; expected one of two "
                 "segment scores (kind pair or tie, see `pbrl list losses`)"
             )
+    if full.get("members") == 1 and "disagreement" in str(full.get("query")):
+        raise ConfigError(
+            f"{where}: query {full['query']!r} needs members that can disagree; found members = 1"
+        )
+    return found
 
 
 def _axes(entry: registry.Entry, given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -43,6 +43,14 @@ METHOD_LIES = {
     "honest": ("agent.w[0] += float(moved.next_obs[0])", None),
     "untracked": ("agent.w[0] += count", "some state is not in run.track"),
     "ground truth": ("agent.w[0] += moved.reward", "expected labels to be all it learns from"),
+    "true return": (
+        "agent.w[0] += moved.episode.ret if moved.episode else 0.0",
+        "expected labels to be all it learns from",
+    ),
+    "unsavable": (
+        "agent.state_dict = lambda: {'w': agent.w, 'set': {1}}",
+        "set is a builtins.set; expected tensors",
+    ),
     "numpy global": ("agent.w[0] += np.random.normal()", "global randomness: numpy"),
     "clock": ("import time; agent.w[0] += time.perf_counter()", "two runs of one seed differ"),
     "raises": ("1 / 0", "raises ZeroDivisionError"),
@@ -152,4 +160,22 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     file.write_text(HEAD + OTHERS["teacher"].replace("test-liar-teacher", "oracle"))
     with pytest.raises(PluginError, match="oracle"):
         registry.load_plugin(file)
-    assert "pbrl_plugin_taken" not in sys.modules
+    assert not any(name.startswith("pbrl_plugin_taken") for name in sys.modules)
+
+
+def test_two_plug_ins_of_one_file_name_are_both_loaded(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        file = tmp_path / str(number) / "same.py"
+        file.write_text(
+            HEAD + OTHERS["teacher"].replace("test-liar-teacher", f"test-same-{number}")
+        )
+        assert registry.load_plugin(file) == {"teacher": [f"test-same-{number}"]}
+
+
+def test_what_a_plug_in_method_declares_reaches_the_plan(tmp_path: Path) -> None:
+    file = tmp_path / "noask.py"
+    source = METHOD.replace('"NAME"', '"test-noask", labels=False').replace("LIE", "pass")
+    file.write_text(source)
+    registry.load_plugin(file)
+    assert registry.describe("method", "test-noask").meta == {"labels": False}

@@ -10,9 +10,11 @@ from gymnasium.spaces import Box
 from pydantic import BaseModel
 
 from pbrl import registry, suite
+from pbrl.acting import ActingEnv, Transition
 from pbrl.check import MemoryCell, _digest, _execute
-from pbrl.errors import CellError, EnvironmentFault
-from pbrl.run import stream_int, stream_seed
+from pbrl.errors import CellError, ConfigError, EnvironmentFault
+from pbrl.run import Run
+from pbrl.streams import stream_int, stream_seed
 
 
 class Faulty(gymnasium.Env):
@@ -111,7 +113,7 @@ def test_evaluations_are_due_at_multiples_and_at_the_end() -> None:
     one = cell()
     _execute(one)
     assert [r["step"] for r in one.rows if r["event"] == "eval"] == [0, 40, 80, 120, 160, 173]
-    assert [r["step"] for r in one.rows if r["event"] == "episode"] == [49, 99, 149]
+    assert [r["step"] for r in one.rows if r["event"] == "episode"] == [50, 100, 150]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +147,87 @@ def test_streams_of_different_names_and_seeds_are_unrelated() -> None:
             assert abs(np.corrcoef(draws[a], draws[b])[0, 1]) < 0.1
     assert stream_int(0, "env/0") != stream_int(0, "env/1")
     assert 0 <= stream_int(3, "torch") < 2**31
+
+
+def test_an_agent_that_diverged_is_not_blamed_on_the_environment() -> None:
+    env = ActingEnv("test-faulty", {}, seed=0, stream="env")
+    with pytest.raises(FloatingPointError, match="the agent's action is not finite"):
+        env.step(np.array([np.nan]))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ((np.zeros(1), None, False, False, {}), "raised TypeError in step"),
+        ((np.zeros(1), np.zeros(2), False, False, {}), "raised TypeError in step"),
+        ((np.zeros(2), 0.0, False, False, {}), r"an observation of shape \(2,\); expected \(1,\)"),
+        ((np.zeros(1), 0.0, False), "raised ValueError in step"),
+    ],
+)
+def test_a_malformed_result_is_blamed_on_the_environment(result, message, monkeypatch) -> None:
+    env = ActingEnv("test-faulty", {}, seed=0, stream="env")
+    monkeypatch.setattr(env.env.env, "step", lambda action: result)
+    with pytest.raises(EnvironmentFault, match=message):
+        env.step(np.zeros(1))
+
+
+def test_an_environment_may_reuse_its_buffer(monkeypatch) -> None:
+    env = ActingEnv("test-faulty", {}, seed=0, stream="env")
+    buffer = np.zeros(1, np.float32)
+
+    def step(action):
+        buffer[0] += 1
+        return buffer, 0.0, False, False, {}
+
+    monkeypatch.setattr(env.env.env, "step", step)
+    env.step(np.zeros(1))
+    moved = env.step(np.zeros(1))
+    assert (moved.obs[0], moved.next_obs[0]) == (1, 2)
+
+
+class Flat:
+    """Segments of which all true returns are equal."""
+
+    ground_truth, mask = torch.zeros(8, 5), torch.ones(8, 5, dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return 8
+
+
+def test_asking_counts_what_was_answered_and_a_draw_is_never_wrong() -> None:
+    one = Run(cell())  # type: ignore[arg-type]
+
+    class Fixed:
+        def label(self, first, second, rng):
+            return np.array([0, 1, 1, 1, 0.5, np.nan, np.nan, 0])
+
+    one.teacher = Fixed()
+    better = Flat()
+    better.ground_truth = torch.ones(8, 5)
+    one.ask(Flat(), Flat())  # type: ignore[arg-type]
+    assert one.counts == {"asked": 8, "answered": 6, "skipped": 2, "ties": 1, "wrong": 0}
+    one.ask(Flat(), better)  # type: ignore[arg-type]
+    assert one.counts == {"asked": 16, "answered": 12, "skipped": 4, "ties": 2, "wrong": 2}
+    one.log("session")
+    one.log("session")
+    sessions = [r for r in one.cell.rows if r["event"] == "session"]  # type: ignore[attr-defined]
+    assert [r["asked"] for r in sessions] == [16, 0]
+
+
+def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> None:
+    one = Run(cell())  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    steps = [
+        Transition(np.array([x]), np.zeros(1), float(x), np.zeros(1), False, False, None)
+        for x in rng.normal(size=500)
+    ]
+    for sign, accuracy in ((1.0, 1.0), (-1.0, 0.0)):
+        one._tracked["reward"] = lambda obs, act, sign=sign: sign * obs[:, 0]
+        assert one._reward_accuracy(steps) == accuracy
+    one._tracked["reward"] = lambda obs, act: torch.as_tensor(rng.normal(size=len(obs)))
+    assert 0.05 < one._reward_accuracy(steps) < 0.95
+
+
+def test_a_device_that_is_not_here_is_a_clear_error() -> None:
+    with pytest.raises(ConfigError, match="device 'nowhere' cannot be used here"):
+        Run(cell(device="nowhere"))  # type: ignore[arg-type]

@@ -102,6 +102,16 @@ BAD = [
     ("blocks.0.method", [{"eps": 1}], r"expected a name or \{name: \.\.\., key: value\}"),
     ("blocks.0.labels", 0, r"pebble learns from labels; expected over 0"),
     ("blocks.0.labels", 100000, r"can spend \d+ of 100000 labels in 4000 steps"),
+    (
+        "blocks.0.method",
+        [{"name": "pebble", "segment_length": 500}],
+        r"segment_length 500, but an episode of pointmass has 100 steps",
+    ),
+    ("blocks.0.method", [{"name": "pebble", "members": 1}], r"members that can disagree"),
+    ("blocks.0.method", [{"name": "pebble", "loss": "kto"}], r"'kto' is a point loss"),
+    ("blocks.0.method", [{"name": "pebble", "unsup_steps": -200}], r"first asks at step 50"),
+    ("blocks.0.env", [{"name": "walker-walk", "action_repeat": 0}], r"action_repeat = 0; expected"),
+    ("blocks.0.kind", ["online"], r"kind: found \['online'\]"),
     ("blocks.1.algorithm", "rucbb", r"blocks\.1\.algorithm: unknown bandit 'rucbb'"),
     ("blocks.1.problem", "six", r"blocks\.1\.problem: unknown problem 'six'"),
 ]
@@ -111,6 +121,22 @@ BAD = [
 def test_one_clear_message(path: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         suite.cells(changed(path, value))
+
+
+def test_a_threshold_teacher_needs_rewards_that_are_bounded_below() -> None:
+    content = changed("blocks.0.env", "hopper-v5")
+    content["blocks"][0] |= {"teacher": "skip", "steps": 9000, "method": "pebble"}
+    with pytest.raises(ConfigError, match=r"reward of hopper-v5 has no lower bound"):
+        suite.cells(content)
+
+
+def test_a_loss_and_its_defaults_written_out_are_the_same_cell() -> None:
+    short, long = ("napo", {"name": "napo"})
+    one, other = (
+        suite.cells(changed("blocks.0.method", [{"name": "pebble", "loss": loss}]))
+        for loss in (short, long)
+    )
+    assert one == other
 
 
 def test_the_same_cell_in_two_blocks() -> None:
@@ -135,6 +161,7 @@ def test_settings_change_every_block_that_has_the_key(tmp_path) -> None:
         ("steps", r"expected KEY=VALUE"),
         ("stepz=5", r"no block has 'stepz'; did you mean 'steps'"),
         ("blocks.9.steps=5", r"the suite has no '9' there"),
+        ("steps=[1", r"is not a YAML value"),
     ],
 )
 def test_settings_that_fit_nothing(setting: str, message: str, tmp_path) -> None:

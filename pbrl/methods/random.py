@@ -21,13 +21,15 @@ class Config(BaseModel):
 
 
 class Uniform:
-    """Draws every action anew, also in evaluations; its state is that of the run's generator."""
+    """Draws every action anew, in evaluations from a stream of its own; the run saves both."""
 
-    def __init__(self, act_dim: int, rng: np.random.Generator) -> None:
-        self.act_dim, self.rng = act_dim, rng
+    def __init__(self, act_dim: int, run: "Run") -> None:
+        self.act_dim = act_dim
+        self.training, self.evaluation = run.rng("random actions"), run.rng("evaluation actions")
 
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        return self.rng.uniform(-1, 1, self.act_dim).astype(np.float32)
+        rng = self.evaluation if deterministic else self.training
+        return rng.uniform(-1, 1, self.act_dim).astype(np.float32)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -39,7 +41,7 @@ class Uniform:
 @registry.method("random", labels=False)
 def train(run: "Run", cfg: Config) -> None:
     """Act at random to the end."""
-    agent = Uniform(run.action_space.shape[0], run.rng("random actions"))
+    agent = Uniform(run.action_space.shape[0], run)
     run.track(agent=agent)
     for _ in run.loop(cfg.steps):
         run.step(agent.act(run.obs))

@@ -1,0 +1,99 @@
+"""Bandit cells: many repetitions of one algorithm on one problem, resumed between repetitions."""
+
+import faulthandler
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pbrl import registry
+from pbrl.errors import CellError, ConfigError
+from pbrl.liveness import Heartbeat, Interrupted, Stop
+from pbrl.store import title
+
+if TYPE_CHECKING:
+    from pbrl.store import Cell
+
+BOUNDED = ("average", "strong")  # regrets with a known lower bound above 0
+BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long
+
+
+def execute(cell: "Cell") -> dict[str, Any]:
+    """Simulate the repetitions of a bandit cell; each depends on (seed, its number) alone."""
+    from bandits.simulate import simulate
+
+    config = cell.config
+    heart = Heartbeat(config["execution"]["hang_timeout"])
+    repetitions, horizon = config["repetitions"], config["horizon"]
+    restored = cell.restore()
+    done = restored[1] if restored else 0
+    batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
+    due = time.monotonic() + config["execution"]["checkpoint_seconds"]
+    problem = _instance("problem", config["problem"])
+    algorithm = _instance("bandit", config["algorithm"])
+    try:
+        while done < repetitions:
+            heart.beat()
+            if done > began and (Stop.signal is not None or time.monotonic() >= due):
+                cell.checkpoint({}, step=done)
+                due = time.monotonic() + config["execution"]["checkpoint_seconds"]
+            if Stop.signal is not None:
+                raise Interrupted(Stop.signal)
+            result = simulate(
+                problem,
+                algorithm,
+                horizon=horizon,
+                repetitions=min(batch, repetitions - done),
+                seed=config["seed"],
+                first_repetition=done,
+            )
+            _journal_regret(cell, result, done)
+            done += len(result.resets)
+            seconds += result.seconds
+            compile_seconds += result.compile_seconds
+            batch = max(1, int(BATCH_SECONDS * (done - began) / max(seconds, 1e-9)))
+    except ValueError as error:
+        raise CellError(f"{title(config)}: {error}") from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    rate = (done - began) * horizon / seconds if seconds else None
+    return {"duels_per_second": rate, "compile_seconds": compile_seconds, **_facts(problem)}
+
+
+def _facts(problem: Any) -> dict[str, Any]:
+    """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
+    from bandits.lower_bounds import lower_bound_constant
+
+    if hasattr(problem, "sample"):
+        return {}  # another instance in every repetition
+    if len(problem.starts) > 1:
+        return {"changes": problem.starts[1:].tolist()}
+    try:
+        bound = {name: lower_bound_constant(problem.matrices[0], name) for name in BOUNDED}
+    except ValueError:
+        return {}  # no Condorcet winner, so no such bound
+    return {"lower_bound": bound}
+
+
+def _instance(kind: str, config: dict[str, Any]) -> Any:
+    parameters = {key: value for key, value in config.items() if key not in ("name", "label")}
+    try:
+        return registry.resolve(kind, config["name"])(**parameters)
+    except ValueError as error:
+        raise ConfigError(f"{kind} {config['name']!r}: {error}") from error
+
+
+def _journal_regret(cell: "Cell", result: Any, first: int) -> None:
+    """One row per repetition and checkpoint, one per repetition for what happened at its end."""
+    known = {name: values for name, values in result.regret.items() if not np.isnan(values).all()}
+    for r in range(len(result.resets)):
+        for c, t in enumerate(result.checkpoints.tolist()):
+            row = {"event": "regret", "repetition": first + r, "t": t}
+            cell.journal(row | {name: float(values[r, c]) for name, values in known.items()})
+        resets = result.resets[r].tolist()
+        winner = int(result.winner[r, -1])
+        cell.journal(
+            {"event": "end", "repetition": first + r, "winner": winner, "resets": len(resets)}
+        )
+        for t in resets:
+            cell.journal({"event": "reset", "repetition": first + r, "t": t})
