@@ -48,7 +48,7 @@ class ECWRMED:
                 self.add(i, j)
         self.size = self.at = 0
         self.fewest, self.nearest = 0, 0.0  # smallest N_ij and |p_ij - 1/2|
-        self.forced = False
+        self.in_round = False  # whether the duel to come is one of the round, not a forced one
         # What follows from the data: how long ln t may grow until an arm is no longer surely a
         # winner, the least exploration q ln t that proves an arm best, and that arm.
         self.stale = True
@@ -65,8 +65,7 @@ class ECWRMED:
         log_t = math.log(self.t)
         few = max(1.0, self.alpha * math.sqrt(log_t))
         near = self.beta / math.log(log_t) if self.t > 2 else 0.0
-        self.forced = self.K > 1 and (self.fewest < few or self.nearest < near)
-        if self.forced:
+        if self.K > 1 and (self.fewest < few or self.nearest < near):
             for i in range(self.K):
                 for j in range(i + 1, self.K):
                     if self.N[i, j] < few or abs(self.p[i, j] - 0.5) < near:
@@ -74,6 +73,7 @@ class ECWRMED:
         if self.at == self.size:
             self.next_round()
         self.at += 1
+        self.in_round = True
         return self.LC[self.at - 1, 0], self.LC[self.at - 1, 1]
 
     def next_round(self) -> None:
@@ -88,8 +88,9 @@ class ECWRMED:
     def observe(self, i: int, j: int, won: bool) -> None:
         if i != j:
             self.record(i, j, won)
-        if self.forced or self.size == 0:
+        if not self.in_round:
             return
+        self.in_round = False
         if self.stale:
             self.solve()
         self.LR[i, j] = False

@@ -78,7 +78,9 @@ class RMED:
         self.b = np.full(K, -1)  # RMED2FH: the cheapest opponents, found after the first phase
         self.wanted = self.first_draws(T)  # draws that every pair must have
         self.first_phase = K > 1
-        self.forced = False  # whether this duel only serves to reach `wanted`
+        self.in_round = (
+            False  # whether the duel to come is one of the round, none to reach `wanted`
+        )
 
     def choose(self, rng: Any) -> tuple[int, int]:
         self.t += 1
@@ -88,7 +90,6 @@ class RMED:
             if wanted > self.wanted:
                 self.wanted, self.first_phase = wanted, True
         if self.first_phase:
-            self.forced = True
             for i in range(self.I.size):
                 for j in range(i + 1, self.I.size):
                     if self.N[i, j] < self.wanted:
@@ -97,7 +98,7 @@ class RMED:
             if self.variant == RMED2FH:
                 for i in range(self.I.size):
                     self.b[i] = self.cheapest(i)
-        self.forced = False
+        self.in_round = True
         self.l += 1
         while self.l < self.I.size and not self.LC[self.l]:
             self.l += 1
@@ -160,8 +161,9 @@ class RMED:
             self.I[i] = self.divergence(i)
             self.I[j] = self.divergence(j)
             self.best = int(self.I.argmin())
-        if not self.forced and i == self.l:
-            self.LR[i] = False
+        if self.in_round:
+            self.in_round = False
+            self.LR[self.l] = False
             limit = self.I[self.best] + math.log(self.t) + self.allowance
             for k in range(self.I.size):
                 if not self.LR[k] and self.I[k] <= limit:

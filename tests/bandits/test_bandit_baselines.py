@@ -233,3 +233,17 @@ def test_learns_in_a_linear_order(name):
     p = stationary(total_order(5, 0.25))
     run = simulate(p, create(name), horizon=100_000, repetitions=10, seed=0)
     assert run.regret["average"][:, -1].mean() < 0.5 * 0.2 * 100_000
+
+
+@pytest.mark.parametrize("name", ["rmed1", "rmed2fh", "ecw-rmed"])
+def test_a_duel_it_did_not_choose_only_adds_to_the_counts_of_rmed(name):
+    """As when mdb shows it a monitoring duel."""
+    a, draws = started(name, 4, 1000)
+    for _ in range(60):
+        i, j = a.choose(draws)
+        a.observe(i, j, i <= j)
+    sets = (a.LC.copy(), a.LR.copy(), a.LN.copy())
+    duels = a.N.sum()
+    a.observe(3, 1, False)
+    assert all((was == now).all() for was, now in zip(sets, (a.LC, a.LR, a.LN), strict=True))
+    assert a.N.sum() == duels + 2
