@@ -144,7 +144,7 @@ class Preferences:
     def add(self, first: Segments, second: Segments, labels: Tensor | np.ndarray) -> int:
         """Store the answered pairs and return how many; skipped ones (NaN) are dropped.
 
-        Raises ValueError when the counts differ or a label lies outside [0, 1].
+        Raises ValueError when the counts or lengths differ or a label lies outside [0, 1].
         """
         labels = torch.as_tensor(labels, dtype=torch.float32, device=self._labels.device)
         if not len(first) == len(second) == len(labels):
@@ -152,19 +152,25 @@ class Preferences:
                 f"one label per pair: found {len(first)} first, {len(second)} second segments and "
                 f"{len(labels)} labels"
             )
+        if not first.length == second.length == self._first.length:
+            raise ValueError(
+                f"segments of {self._first.length} steps are stored here; found {first.length} and "
+                f"{second.length} steps"
+            )
         answered = ~labels.isnan()
         if ((labels < 0) | (labels > 1)).any():
             raise ValueError(
                 "labels are P(second preferred) in [0, 1] or NaN; found "
                 f"{labels[answered].min():g} to {labels[answered].max():g}"
             )
-        start, self._count = self._count, self._count + int(answered.sum())
-        self._reserve(self._count)
+        start, end = self._count, self._count + int(answered.sum())
+        self._reserve(end)
         kept = answered.to(first.device)
         _write(self._first, first[kept], start)
         _write(self._second, second[kept], start)
-        self._labels[start : self._count] = labels[answered]
-        return self._count - start
+        self._labels[start:end] = labels[answered]
+        self._count = end
+        return end - start
 
     def _reserve(self, count: int) -> None:
         capacity = len(self._labels)

@@ -261,3 +261,14 @@ def test_a_pickle_is_never_loaded(tmp_path) -> None:
         with pytest.raises(ConfigError, match="not a preference file"):
             datasets.load(path)
     assert not (tmp_path / "opened").exists()
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_segments_of_another_length_are_refused_and_nothing_is_stored(length: int) -> None:
+    preferences = Preferences(3, 2, length=4)
+    preferences.add(random_segments(2), random_segments(2), torch.tensor([0.0, 1.0]))
+    with pytest.raises(ValueError, match=f"segments of 4 steps are stored here; found {length}"):
+        preferences.add(
+            random_segments(2, length), random_segments(2, length), torch.tensor([0.0, 1.0])
+        )
+    assert len(preferences) == 2
