@@ -1,6 +1,7 @@
 """Beat the Mean.
 
-Yue & Joachims, "Beat the Mean Bandit", ICML 2011, Algorithms 1 and 3 (online setting).
+Yue & Joachims, "Beat the Mean Bandit", ICML 2011, Algorithms 1 to 3, online and PAC. The PAC
+constants are from memory of the paper.
 """
 
 import math
@@ -13,15 +14,35 @@ from bandits.registry import algorithm
 
 
 @algorithm("btm")
+def btm(gamma: float = 1.3) -> "BeatTheMean":
+    """Beat the Mean: arms duel random others; the worst drops out when surely below the best."""
+    return BeatTheMean(gamma=gamma)
+
+
+@algorithm("btm-pac")
+def btm_pac(epsilon: float = 0.1, delta: float = 0.05, gamma: float = 1.0) -> "BeatTheMean":
+    """Beat the Mean, PAC: finds an arm within `epsilon` of the best with probability 1 - delta."""
+    if not (0 < epsilon < 0.5 and 0 < delta < 1):
+        raise ValueError(
+            f"btm-pac: epsilon = {epsilon}, delta = {delta}; "
+            "expected 0 < epsilon < 1/2 and 0 < delta < 1"
+        )
+    return BeatTheMean(gamma=gamma, epsilon=epsilon, delta=delta)
+
+
 @compiled
 class BeatTheMean:
-    """Beat the Mean: arms duel random others; the worst drops out when surely below the best.
+    """The arm that began the fewest duels begins the next, against a random other one.
 
-    Radius 3 gamma^2 sqrt(ln(1/delta)/n), delta = 1/(2 T K); gamma >= 1 relaxes transitivity (1.3 in
-    the experiments of Wu & Liu). Then it plays the last arm. Needs a Condorcet winner.
+    Radius 3 gamma^2 sqrt(ln(1/delta)/n); gamma >= 1 relaxes transitivity (1.3 in the experiments of
+    Wu & Liu). Online (epsilon = 0) delta = 1/(2 T K), and the last arm is played to the end. PAC:
+    ln(K^3 N/delta) in place of ln(1/delta), and the best mean is the answer once every arm began
+    N = ceil(36 gamma^6/epsilon^2 ln(K^3 N/delta)) duels. Needs a Condorcet winner.
     """
 
     gamma: float = 1.3
+    epsilon: float = 0.0
+    delta: float = 0.0
 
     def __post_init__(self) -> None:
         if self.gamma < 1:
@@ -29,7 +50,16 @@ class BeatTheMean:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K
-        self.scale = 3 * self.gamma**2 * math.sqrt(math.log(2.0 * T * K))
+        self.enough = 0  # N
+        log_term = math.log(2.0 * T * K)
+        if self.epsilon > 0:
+            factor = 36 * self.gamma**6 / self.epsilon**2
+            self.enough = 1
+            for _ in range(100):  # the fixed point of N, which this reaches in a few steps
+                log_term = math.log(K**3 * self.enough / self.delta)
+                self.enough = int(math.ceil(factor * log_term))
+        self.scale = 3 * self.gamma**2 * math.sqrt(log_term)
+        self.best = 0 if K == 1 else -1
         self.working = np.ones(K, np.bool_)
         self.left = K
         # Duels that b began, against each other arm, and how many of them it won.
@@ -39,8 +69,8 @@ class BeatTheMean:
         self.w = np.zeros(K, np.int64)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        if self.left == 1:
-            return self.winner(), self.winner()
+        if self.best >= 0:
+            return self.best, self.best
         b = self.least_begun(rng)
         nth = rng.integers(self.left - 1)
         for other in range(self.K):
@@ -63,7 +93,7 @@ class BeatTheMean:
         return b
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        if i == j:
+        if self.best >= 0:
             return
         self.begun[i, j] += 1
         self.won[i, j] += won
@@ -85,8 +115,14 @@ class BeatTheMean:
             for k in range(self.K):  # duels against it no longer say how good the others are
                 self.n[k] -= self.begun[k, worst]
                 self.w[k] -= self.won[k, worst]
+        if self.left == 1 or (self.enough and fewest >= self.enough):
+            self.best = self.leader()
 
     def winner(self) -> int:
+        """The answer, -1 before a PAC search has ended; online the leader so far."""
+        return self.best if self.best >= 0 or self.enough else self.leader()
+
+    def leader(self) -> int:
         """The working arm with the largest mean."""
         high, best = -1.0, 0
         for k in range(self.K):

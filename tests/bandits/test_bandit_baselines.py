@@ -122,6 +122,18 @@ def test_beat_the_mean_counts_only_working_arms():
     assert a.left < 4
 
 
+def test_beat_the_mean_answers_a_pac_question():
+    a, _ = started("btm-pac", 4, 10)
+    assert a.enough == math.ceil(3600 * math.log(64 * a.enough / 0.05))
+    problem, horizon = constant_gap(4, 0.3), 500_000
+    run = simulate(problem, create("btm-pac"), horizon=horizon, repetitions=20, seed=0)
+    assert (run.winner[:, -1] == 0).all()
+    between = horizon - np.trace(run.plays, axis1=1, axis2=2)
+    assert (between < 4 * (a.enough + 1)).all()
+    short = simulate(problem, create("btm-pac"), horizon=1000, repetitions=5, seed=0)
+    assert (short.winner[:, -1] == -1).all()
+
+
 def test_merge_rucb_never_loses_an_arm_in_a_merge():
     def after(a, i, j, won):
         arms = np.concatenate([a.members[m, : a.size[m]] for m in range(a.count)])
