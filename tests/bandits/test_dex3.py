@@ -56,17 +56,18 @@ def test_dex3_s_is_two_exp3_s_players():
 
 
 def test_both_beat_uniform_and_dex3_s_follows_a_switch():
-    # A strong order, reversed halfway: Dex3.S, told of one change, ends below Dex3.P.
+    # A strong order, reversed halfway: Dex3.S, told of one change, ends below Dex3.P and below
+    # RMED1 and D-TS, which trust what they saw before.
     T, K = 60_000, 5
     p = 0.5 + 0.1 * np.subtract.outer(np.arange(K), np.arange(K)).T
     problem = piecewise(np.stack([p, p[::-1, ::-1]]), [0, T // 2])
     regret = {}
-    for name, parameters in (("dex3-p", {}), ("dex3-s", {"S": 1}), ("uniform", {})):
-        algorithm = create(name, **parameters)
+    for name in ("dex3-p", "dex3-s", "rmed1", "d-ts", "uniform"):
+        algorithm = create(name, **({"S": 1} if name == "dex3-s" else {}))
         found = simulate(problem, algorithm, horizon=T, repetitions=10, seed=2)
         regret[name] = found.regret["average"][:, -1].mean()
     assert regret["dex3-s"] < 0.5 * regret["uniform"]
-    assert regret["dex3-s"] < regret["dex3-p"]
+    assert regret["dex3-s"] < min(regret["dex3-p"], regret["rmed1"], regret["d-ts"])
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("dex3-p", {"delta": 1.0}), ("dex3-s", {"S": 0})])
