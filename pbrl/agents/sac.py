@@ -1,18 +1,29 @@
 """Soft actor-critic (Haarnoja et al. 2018) driven by a loop of ours, every piece of it restorable.
 
 A subclass of Stable-Baselines3's SAC with the same mathematics and the same networks, so its
-`predict`, `save` and policy tools work on it. Three things differ, for speed and for exact resume:
-the twin critics are one batched network, and SB3's modules are views of its and the actor's
-weights; the actor's gradient does not pass into the critics' weights; noise and batches come from
-one generator of the agent's own, whose state is saved. One update on the same batch and noise
-equals SB3's up to rounding (tested).
+`predict` and the policy's own tools work on it; `save` and `load` do not, `state_dict` does. Three
+things differ, for speed and for exact resume: the twin critics are one batched network, and SB3's
+modules are views of its and the actor's weights; the actor's gradient does not pass into the
+critics' weights; noise and batches come from one generator of the agent's own, whose state is
+saved. One update on the same batch and noise equals SB3's up to rounding (tested).
+
+Where SB3's SAC and that of B-Pref differ, this one is SB3's:
+
+- the log standard deviation is clamped to [-20, 2] (B-Pref: rescaled by tanh to [-5, 2]);
+- weights start as torch's linear layers do (B-Pref: orthogonal, biases 0);
+- the gradient of the log temperature lacks the factor alpha, which Adam nearly cancels;
+- the temperature moves before the critics, not after the actor;
+- the critic loss is half of B-Pref's, which Adam cancels too.
+
+`target_update_interval` counts updates; B-Pref counts environment steps, and updates in the burst
+after the critics' reset.
 """
 
 import math
 from collections.abc import Iterable
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import stable_baselines3
@@ -37,7 +48,8 @@ class SAC(stable_baselines3.SAC):
     Unlike SB3's, the temperature may have its own learning rate, and `target_update_interval`
     counts updates (SB3 counts within one `train` call, so one update per step ignores it).
 
-    Raises ConfigError for observations that are not a flat Box and actions not a Box in [-1, 1].
+    Raises ConfigError for observations that are not a flat Box, actions not a Box in [-1, 1] and
+    a batch size below 1.
     """
 
     log_ent_coef: Tensor
@@ -61,6 +73,8 @@ class SAC(stable_baselines3.SAC):
         tau: float = 0.005,
         target_update_interval: int = 1,
     ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size = {batch_size}; expected at least 1 transition")
         self.obs_dim, self.act_dim = _flat_dims(observation_space, action_space)
         super().__init__(
             "MlpPolicy",
@@ -84,7 +98,8 @@ class SAC(stable_baselines3.SAC):
 
     def _build_networks(self, hidden: list[int]) -> None:
         self._setup_lr_schedule()
-        with torch.random.fork_rng():  # SB3 draws weights that are replaced below
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # SB3 draws weights that are replaced below
             policy = self.policy_class(
                 self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
             )
@@ -196,6 +211,13 @@ class SAC(stable_baselines3.SAC):
             "generator": self.generator.get_state(),
         }
         return {**deepcopy(own), "replay": self.replay.state_dict()}
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """SB3's format has no room for the stacked networks, the generator and the replay."""
+        raise NotImplementedError(
+            "this SAC cannot be saved by Stable-Baselines3; keep state_dict() and give it to "
+            "load_state_dict() of an agent made with the same settings"
+        )
 
     def weights(self) -> dict[str, Any]:
         """The networks alone, in the names of SB3's policy: what a finished run keeps."""

@@ -1,11 +1,13 @@
 """The state-entropy bonus: neighbors counted one by one, and the normalizer against NumPy."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pbrl.agents.exploration import StateEntropy
+from pbrl.errors import ConfigError
 
 
 def generator() -> torch.Generator:
@@ -43,9 +45,39 @@ def test_a_large_buffer_is_represented_by_some_of_its_states() -> None:
     assert (bonus > 0).all()
 
 
-def test_identical_states_earn_nothing() -> None:
-    states = torch.ones(20, 3)
-    assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 20
+@pytest.mark.parametrize("place", [1.0, 30.3])
+def test_identical_states_earn_nothing(place: float) -> None:
+    states = torch.full((64, 24), place)
+    assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 64
+
+
+def test_two_crowds_of_identical_states_earn_nothing() -> None:
+    states = torch.randn(2, 24, generator=generator()).mul(30).repeat_interleave(32, dim=0)
+    assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 64
+
+
+def test_the_bonus_is_exact_far_from_the_origin() -> None:
+    states = 30.3 + 0.01 * torch.randn(200, 24, generator=generator())
+    exact = torch.cdist(states.double(), states.double()).topk(6, largest=False).values[:, -1]
+    entropy = StateEntropy()
+    found = entropy.bonus(states, states, generator()) * entropy.std
+    assert torch.allclose(found.double(), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("step", [1.0, 0.1, 7.3])
+def test_equal_distances_are_the_bonus_itself(step: float) -> None:
+    circle = torch.arange(40) * (2 * torch.pi / 40)
+    states = step * torch.stack((circle.cos(), circle.sin()), dim=1)
+    side = 2 * step * np.sin(np.pi / 40)
+    bonus = StateEntropy(k=1).bonus(states, states, generator())
+    assert bonus.tolist() == pytest.approx([side] * 40, rel=1e-5)
+
+
+def test_too_few_states_are_refused() -> None:
+    states = torch.randn(5, 3)
+    with pytest.raises(ConfigError, match="entropy_k = 5 states and found 5; expected seed_steps"):
+        StateEntropy(k=5).bonus(states, states, generator())
+    assert StateEntropy(k=4).bonus(states, states, generator()).shape == (5,)
 
 
 def test_state_is_restored() -> None:

@@ -250,6 +250,34 @@ def test_other_spaces_are_refused(observations, actions, message) -> None:
         SAC(observations, actions, seed=0, capacity=10)
 
 
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_size = 0; expected at least 1"):
+        make(batch_size=0)
+
+
+def test_the_policy_is_saved_and_the_agent_says_how(tmp_path) -> None:
+    agent = make()
+    agent.update(random_batch(0))
+    agent.policy.save(tmp_path / "policy.zip")
+    loaded = stable_baselines3.sac.MlpPolicy.load(tmp_path / "policy.zip")
+    obs = np.ones(OBS, np.float32)
+    assert np.array_equal(
+        agent.predict(obs, None, None, True)[0], loaded.predict(obs, None, None, True)[0]
+    )
+    with pytest.raises(NotImplementedError, match="keep state_dict"):
+        agent.save(tmp_path / "agent.zip")
+
+
+def test_no_other_device_is_touched(monkeypatch) -> None:
+    asked = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(
+        torch.random, "fork_rng", lambda devices: asked.append(devices) or fork(devices)
+    )
+    make()
+    assert asked == [[]]
+
+
 @pytest.mark.slow
 def test_it_learns_to_reach_a_point() -> None:
     """Reward -|x - a|² in one step: the mean action becomes x."""
