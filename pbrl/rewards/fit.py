@@ -21,6 +21,7 @@ from pbrl.segments import Preferences, Segments
 # Steps that go through a network at once. Activations of this many stay in the cache and in memory
 # the allocator reuses; a whole minibatch of segments at once takes a third longer on a CPU.
 BLOCK = 4096
+STOP_ACCURACY = 0.97  # on the training labels (B-Pref, train_PEBBLE.py)
 
 
 LossChoice = str | Mapping[str, Any]
@@ -75,14 +76,18 @@ def fit(
     epochs: int,
     batch_size: int,
     generator: torch.Generator,
-    stop_accuracy: float = 0.97,
 ) -> Fit:
-    """Train on all labels until the training accuracy exceeds `stop_accuracy` (B-Pref: 0.97).
+    """Train on all labels for `epochs` epochs, or until STOP_ACCURACY of them are predicted.
 
     Each member sees the labels in an order of its own; the loss is the sum over members of the
     mean over the minibatch, so no member's gradient depends on how many there are. Ties are
     trained on and left out of the accuracy (in B-Pref they count as errors and disable the stop).
+
+    Raises FloatingPointError as soon as a score or, in the end, a weight is not finite, ConfigError
+    for labels or scores the loss refuses and for a batch size below 1.
     """
+    if batch_size < 1:
+        raise ConfigError(f"reward_batch = {batch_size}; expected at least 1 pair")
     if len(preferences) == 0:
         return Fit(epochs=0, loss=math.nan, accuracy=math.nan)
     pairs, mask = _paired_inputs(preferences)
@@ -90,14 +95,14 @@ def fit(
     n, device = len(labels), labels.device
     decided = labels != 0.5
     done, mean_loss, accuracy = 0, math.nan, math.nan
-    while done < epochs and not accuracy > stop_accuracy:
+    while done < epochs and not accuracy > STOP_ACCURACY:
         order = [torch.randperm(n, generator=generator, device=device) for _ in range(members)]
         total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
         for chosen in torch.stack(order).split(batch_size, dim=1):
             optimizer.zero_grad()
             for part in chosen.split(max(1, BLOCK // (2 * mask.shape[-1])), dim=1):
                 scores = _scores(net, pairs[part], mask[part])
-                values = loss(scores[..., 0], scores[..., 1], labels[part])
+                values = _values(loss, scores, labels[part])
                 (values.sum() / chosen.shape[1]).backward()
                 total += values.detach().sum()
                 right = (scores[..., 1] > scores[..., 0]) == (labels[part] > 0.5)
@@ -106,6 +111,8 @@ def fit(
         mean_loss = total.item() / (n * members)
         accuracy = (correct / (decided.sum() * members)).item()
         done += 1
+    for weight in net.parameters():
+        _check_finite(weight)
     return Fit(epochs=done, loss=mean_loss, accuracy=accuracy)
 
 
@@ -118,4 +125,21 @@ def _paired_inputs(preferences: Preferences) -> tuple[Tensor, Tensor]:
 
 def _scores(net: nn.Module, pairs: Tensor, mask: Tensor) -> Tensor:
     """[members, n, 2] from inputs [members, n, 2, T, D]."""
-    return masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
+    scores = masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
+    _check_finite(scores)
+    return scores
+
+
+def _values(loss: SegmentLoss, scores: Tensor, labels: Tensor) -> Tensor:
+    try:
+        return loss(scores[..., 0], scores[..., 1], labels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _check_finite(values: Tensor) -> None:
+    if not torch.isfinite(values).all():
+        raise FloatingPointError(
+            "the learned reward diverged in training: its scores or weights are not finite; "
+            "expected finite ones: lower reward_lr"
+        )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
+from pbrl.errors import ConfigError
 from pbrl.networks import StackedMLP
 from pbrl.rewards.fit import (
     Fit,
@@ -74,7 +75,10 @@ class EncodedRewardNet(nn.Module):
 
 
 class FuturePredictor(nn.Module):
-    """What SFC adds per member: next-state predictor, projector and, to distill, a bottleneck."""
+    """What SFC adds per member: next-state predictor, projector and, to distill, a bottleneck.
+
+    The bottleneck is an eighth of `hidden`, or as wide where hidden <= 16 (ml-reed: 32 of 256).
+    """
 
     def __init__(
         self,
@@ -83,7 +87,6 @@ class FuturePredictor(nn.Module):
         members: int,
         obs_width: int,
         hidden: int,
-        bottleneck: int = 32,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
@@ -95,6 +98,7 @@ class FuturePredictor(nn.Module):
         self.predict = mlp(hidden, obs_width)
         self.project = mlp(obs_width, hidden)
         if variant == "distill":
+            bottleneck = hidden // 8 if hidden > 16 else hidden
             # The paper's first layer has no bias; batch normalization cancels the one here.
             self.squeeze, self.expand = mlp(hidden, bottleneck), mlp(bottleneck, hidden)
             self.gain = nn.Parameter(torch.ones(members, 1, bottleneck, device=device))
@@ -135,9 +139,18 @@ class ReedEnsemble:
     """Reward networks whose encoders are also trained to predict the next state.
 
     Shared by both losses are exactly the two encoders and the trunk. The reward's optimizer lives
-    as long as the run; each SFC phase starts a fresh one. Published: 3 members, trunk 3 x 256,
-    widths 20 and 10 on walker, tau 0.5, 20 epochs of batches of 12 by SGD 1e-3 (walker, cheetah)
-    or of 128 by Adam 1e-4 (quadruped).
+    as long as the run; each SFC phase starts a fresh one, Adam for every task, where ml-reed has
+    plain SGD on walker and cheetah. Published: 3 members, trunk 3 x 256, and by task
+
+    | task | loss | widths | tau | epochs | batch | optimizer |
+    |---|---|---|---|---|---|---|
+    | walker | both | 20, 10 | 0.5 | 20 | 12 | SGD 1e-3 |
+    | cheetah | both | 17, 6 | 0.5 | 20 | 12 | SGD 1e-3 |
+    | quadruped | both | 78, 12 | 0.5 | 20 | 128 | Adam 1e-4 |
+    | Meta-World | distill | 39, 4 | - | 20 | 256 | Adam 5e-5 |
+    | Meta-World | contrast | 10, 4 | 0.1 | 10 | 128 | Adam 1e-4 |
+    | sweep-into | distill | 78, 12 | - | 20 | 128 | Adam 1e-4 |
+    | sweep-into | contrast | 10, 4 | 0.1 | 5 | 256 | Adam 5e-5 |
     """
 
     def __init__(
@@ -241,17 +254,26 @@ class ReedEnsemble:
     ) -> float:
         """Train encoders and predictor on transitions [n, .]; the SFC loss of those held out.
 
-        A fifth is held out, the rest is seen for `epochs` epochs or `max_updates` updates, each
-        member in an order of its own. The published runs have no cap on updates: the ten sessions
-        of walker-walk take about 1.3 million.
+        A fifth, at least one, is held out; the rest is seen for `epochs` epochs or `max_updates`
+        updates, each member in an order of its own. The published runs have no cap on updates: the
+        ten sessions of walker-walk take about 1.3 million. The loss is the mean over members and
+        over all that is held out, `batch_size` at a time, which the contrastive one depends on.
+
+        Raises ConfigError for a batch size below 1 and without transitions.
         """
+        if batch_size < 1 or len(obs) == 0:
+            raise ConfigError(
+                f"a dynamics phase found sfc_batch = {batch_size} and {len(obs)} transitions; "
+                "expected at least 1 of each: raise sfc_batch, or seed_steps so that the first "
+                "session comes later"
+            )
         n, device = len(obs), obs.device
         order = torch.randperm(n, generator=self.generator, device=device)
-        held_out, train = order[: int(HELD_OUT * n)], order[int(HELD_OUT * n) :]
+        held_out, train = order.tensor_split([max(1, int(HELD_OUT * n))])
         trained = [*self.net.encode_obs.parameters(), *self.net.encode_act.parameters()]
         trained += [*self.net.trunk.parameters(), *self.predictor.parameters()]
         optimizer = Adam(trained, lr=learning_rate, fused=True)
-        per_epoch = max(1, len(train) // batch_size)
+        per_epoch = math.ceil(len(train) / batch_size)
         for update in range(min(max_updates, epochs * per_epoch)):
             if update % per_epoch == 0:
                 shuffled = [self._shuffled(train) for _ in range(self.members)]
@@ -260,9 +282,13 @@ class ReedEnsemble:
             optimizer.zero_grad()
             self.future_loss(obs[chosen], act[chosen], next_obs[chosen]).sum().backward()
             optimizer.step()
+        total = torch.zeros((), device=device)
         with torch.no_grad():
-            chosen = held_out[:batch_size].expand(self.members, -1)
-            return self.future_loss(obs[chosen], act[chosen], next_obs[chosen]).mean().item()
+            for part in held_out.split(batch_size):
+                chosen = part.expand(self.members, -1)
+                losses = self.future_loss(obs[chosen], act[chosen], next_obs[chosen])
+                total += len(part) * losses.mean()
+        return total.item() / len(held_out)
 
     def _shuffled(self, indices: Tensor) -> Tensor:
         order = torch.randperm(len(indices), generator=self.generator, device=indices.device)

@@ -176,6 +176,25 @@ def test_a_restored_ensemble_goes_on_bit_for_bit() -> None:
     assert all(torch.equal(state["net"][k], snapshot["net"][k]) for k in state["net"])
 
 
+@pytest.mark.parametrize(("pairs", "epochs"), [(40, 50), (16, 1)])
+@pytest.mark.parametrize("loss", ["sigmoid", "hinge"])
+def test_a_reward_that_diverges_stops_the_run(pairs: int, epochs: int, loss: str) -> None:
+    ensemble, steps = make(learning_rate=math.inf, loss=loss), []
+    ensemble.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    with pytest.raises(FloatingPointError, match=r"diverged.*lower reward_lr"):
+        ensemble.fit(preferences(pairs), epochs=epochs)
+    assert len(steps) == 1
+
+
+def test_what_the_loss_refuses_is_an_error_of_the_configuration() -> None:
+    data = preferences(20)
+    data.add(segments(1, seed=50), segments(1, seed=51), torch.tensor([0.5]))
+    with pytest.raises(ConfigError, match="has no ties"):
+        make(loss="dpo_shift").fit(data, epochs=1)
+    with pytest.raises(ConfigError, match="reward_batch = 0"):
+        make(batch_size=0).fit(data, epochs=1)
+
+
 def test_the_global_stream_is_not_touched() -> None:
     state = torch.get_rng_state()
     make().fit(preferences(10), epochs=2)

@@ -8,6 +8,7 @@ import torch
 from preference_data import ACT, OBS, preferences, segments
 from torch.nn import functional as F
 
+from pbrl.errors import ConfigError
 from pbrl.rewards.reed import ReedEnsemble, contrastive_loss, distillation_loss
 
 SFC = {"epochs": 20, "max_updates": 200, "batch_size": 32, "learning_rate": 1e-3}
@@ -78,10 +79,49 @@ def test_updates_are_capped() -> None:
     original = reed.future_loss
     reed.future_loss = lambda *args: calls.append(1) or original(*args)  # type: ignore[assignment]
     reed.fit_dynamics(*data, **{**SFC, "max_updates": 7})
-    assert len(calls) == 7 + 1  # and the held-out loss
+    assert len(calls) == 7 + 3  # and the held-out loss, 32 of 80 at a time
     calls.clear()
     reed.fit_dynamics(*data, **{**SFC, "epochs": 2, "max_updates": 1000})
-    assert len(calls) == 2 * (320 // 32) + 1
+    assert len(calls) == 2 * (320 // 32) + 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 43, 100])
+@pytest.mark.parametrize("variant", ["distill", "contrast"])
+def test_every_transition_is_trained_on_or_held_out(n: int, variant) -> None:
+    reed, data = make(variant=variant), transitions(n)
+    seen: list[tuple[bool, torch.Tensor]] = []
+    losses: list[torch.Tensor] = []
+    original = reed.future_loss
+
+    def spied(obs, act, next_obs):
+        seen.append((torch.is_grad_enabled(), obs))
+        losses.append(original(obs, act, next_obs))
+        return losses[-1]
+
+    reed.future_loss = spied  # type: ignore[method-assign]
+    found = reed.fit_dynamics(*data, **{**SFC, "epochs": 1, "batch_size": 8})
+    held_out = [obs for grad, obs in seen if not grad]
+    assert sum(obs.shape[1] for obs in held_out) == max(1, n // 5)
+    for member in range(3):
+        everything = torch.cat([obs[member] for _, obs in seen])
+        assert torch.equal(everything.sort(0).values, data[0].sort(0).values)
+    weighted = zip(losses[-len(held_out) :], held_out, strict=True)
+    total = sum(loss.mean().item() * obs.shape[1] for loss, obs in weighted)
+    assert found == pytest.approx(total / max(1, n // 5), abs=1e-6)
+    assert math.isfinite(found)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(0, 8), (10, 0)])
+def test_nothing_to_train_on_is_refused(n: int, batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=f"sfc_batch = {batch_size} and {n} transitions"):
+        make().fit_dynamics(*transitions(n), **{**SFC, "batch_size": batch_size})
+
+
+@pytest.mark.parametrize(("hidden", "width"), [(256, 32), (64, 8), (17, 2), (16, 16), (8, 8)])
+def test_the_bottleneck_is_that_of_the_released_code(hidden: int, width: int) -> None:
+    predictor = make(hidden=hidden).predictor
+    assert predictor.squeeze.sizes == (hidden, width)
+    assert predictor.expand.sizes == (width, hidden)
 
 
 def test_members_distill_alone() -> None:
