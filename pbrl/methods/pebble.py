@@ -7,7 +7,10 @@
 
 Checked against the B-Pref code (rll-research/BPref), whose known defects are not repeated: the
 threshold of its teachers, the relabeling that stops at the write position, the drifting normalizer
-of the entropy bonus. `Config` gives CPU-scale defaults and the published number of each setting.
+of the entropy bonus. Deviations: an update follows the environment step of its iteration (B-Pref:
+precedes it), and the switch has one ordinary update beside its burst (B-Pref: the burst alone); see
+`pbrl/agents/sac.py` for those of SAC. `Config` gives CPU-scale defaults and the published number of
+each setting.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

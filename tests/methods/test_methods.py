@@ -3,6 +3,7 @@
 That they resume exactly and never see the true reward is tested with `pbrl check`.
 """
 
+import math
 from typing import Any
 
 import gymnasium
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from pbrl import check, registry, schedule
+from pbrl import run as run_module
 from pbrl.errors import CellError
 from pbrl.methods import pebble, reed, sac
 from pbrl.run import execute
+from pbrl.segments import Preferences
 
 SMALL: dict[str, Any] = {
     "seed_steps": 110,
@@ -31,26 +34,38 @@ TINY_SFC = {"sfc_updates": 3, "obs_width": 4, "act_width": 4}
 LEARNERS = {"pebble": {}, "reed": TINY_SFC}
 
 
-def cell(method: str, *, steps: int = 310, labels: int = 20, env: str = "pointmass", **settings):
+def cell(method: str, **settings):
     """A cell in memory, its run done: the rows it logged and what it returned."""
-    teacher = settings.pop("teacher", "oracle")
+    memory = check.MemoryCell(small_config(method, **settings))
+    return memory.rows, execute(memory)  # type: ignore[arg-type]
+
+
+def small_config(
+    method: str,
+    *,
+    steps: int = 310,
+    labels: int = 20,
+    env: str = "pointmass",
+    teacher: str | dict[str, Any] = "oracle",
+    eval_every: int = 10_000,
+    **settings,
+) -> dict[str, Any]:
     if method != "sac":
         settings = SMALL | LEARNERS[method] | settings | {"labels": labels}
-    config = {
+    teacher = {"name": teacher} if isinstance(teacher, str) else teacher
+    return {
         "kind": "online",
         "env": {"name": env},
         "method": {"name": method, "steps": steps, **settings},
-        "teacher": None if method == "sac" else {"name": teacher},
+        "teacher": None if method == "sac" else teacher,
         "seed": 0,
         "steps": steps,
         "labels": labels,
-        "eval_every": 10_000,
+        "eval_every": eval_every,
         "eval_episodes": 1,
         "device": "cpu",
         "execution": {"hang_timeout": 600.0, "checkpoint_seconds": 1e9},
     }
-    memory = check.MemoryCell(config)
-    return memory.rows, execute(memory)  # type: ignore[arg-type]
 
 
 def sessions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -144,13 +159,142 @@ class Brittle(gymnasium.Env[np.ndarray, np.ndarray]):
         return obs, float(action[0]), self.left == 0, False, {}
 
 
-@pytest.mark.parametrize("method", LEARNERS)
-def test_episodes_of_any_length(method: str) -> None:
+@pytest.fixture
+def brittle() -> str:
     if "test-brittle" not in registry.names("env"):
         registry.env("test-brittle", horizon=12, reward_range=(-1, 1))(Brittle)
-    rows, result = cell(method, env="test-brittle")
+    return "test-brittle"
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_episodes_of_any_length(method: str, brittle: str) -> None:
+    rows, result = cell(method, env=brittle)
     assert result["counts"]["answered"] == 20
     assert all(np.isfinite(row["loss"]) for row in sessions(rows))
+
+
+# --- what is learned from -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def tracked(monkeypatch) -> dict[str, Any]:
+    """Filled by the run: what it tracks, and the run itself."""
+    found: dict[str, Any] = {}
+    original = run_module.Run.track
+
+    def track(run: run_module.Run, **objects: Any) -> None:
+        found.update(objects, run=run)
+        original(run, **objects)
+
+    monkeypatch.setattr(run_module.Run, "track", track)
+    return found
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_after_a_session_every_stored_reward_is_the_learned_one(
+    method: str, tracked, monkeypatch
+) -> None:
+    original, checked = check.MemoryCell.journal, []
+
+    def journal(memory: check.MemoryCell, row: dict[str, Any]) -> None:
+        original(memory, row)
+        if row["event"] == "session":
+            stored = tracked["agent"].replay.all()
+            assert len(stored.reward) == row["step"]
+            assert torch.allclose(stored.reward, tracked["reward"](stored.obs, stored.act))
+            assert stored.reward.std() > 0
+            checked.append(row["step"])
+
+    monkeypatch.setattr(check.MemoryCell, "journal", journal)
+    cell(method)
+    assert checked == [150, 200, 250, 300]
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_what_each_update_learns_from(method: str, tracked, monkeypatch) -> None:
+    """The entropy bonus from seed_steps to the switch, the learned reward from then on."""
+    bonuses, steps = [], []
+    update, bonus = pebble.SAC.update, pebble.StateEntropy.bonus
+
+    def spied_bonus(*args: Any) -> torch.Tensor:
+        bonuses.append(bonus(*args))
+        return bonuses[-1]
+
+    def spied_update(agent: pebble.SAC, batch: Any) -> None:
+        step = tracked["run"].step_number
+        steps.append(step)
+        if step < 150:
+            assert len(bonuses) == len(steps)
+            assert torch.equal(batch.reward, bonuses[-1])
+            assert (batch.reward > 0).all()
+        else:
+            assert torch.allclose(batch.reward, tracked["reward"](batch.obs, batch.act), atol=1e-6)
+            newest = agent.replay.batch(agent.replay.rows[len(agent.replay) - 1][None])
+            learned = tracked["reward"](newest.obs, newest.act)
+            assert torch.allclose(newest.reward, learned, atol=1e-6)
+        update(agent, batch)
+
+    monkeypatch.setattr(pebble.SAC, "update", spied_update)
+    monkeypatch.setattr(pebble.StateEntropy, "bonus", spied_bonus)
+    cell(method)
+    assert steps == [*range(110, 150), *[150] * 3, *range(150, 310)]
+    assert len(bonuses) == 40
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_labels_are_stored_for_the_pairs_they_were_given_for(method: str, monkeypatch) -> None:
+    seen = []
+    original = Preferences.add
+
+    def spied(preferences, first, second, labels):
+        returns = [s.ground_truth.sum(1) for s in (first, second)]
+        assert torch.equal(labels, (returns[1] > returns[0]).float())
+        seen.extend(labels.tolist())
+        return original(preferences, first, second, labels)
+
+    monkeypatch.setattr(Preferences, "add", spied)
+    cell(method)
+    assert len(seen) == 20
+    assert set(seen) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("method", ["sac", *LEARNERS])
+def test_only_true_terminals_end_the_bootstrap(method: str, tracked, brittle: str) -> None:
+    settings = {"seed_steps": 110, "hidden": 16, "batch_size": 16}
+    rows, _ = cell(method, **settings)
+    assert any(row["event"] == "episode" for row in rows)
+    assert tracked["agent"].replay.all().terminal.sum() == 0  # pointmass ends at its time limit
+    rows, _ = cell(method, env=brittle, **settings)
+    ended = sum(row["event"] == "episode" for row in rows)
+    assert tracked["agent"].replay.all().terminal.sum() == ended > 20
+
+
+@pytest.mark.parametrize("method", LEARNERS)
+def test_a_reward_that_diverges_stops_the_run(method: str) -> None:
+    with pytest.raises(FloatingPointError, match="lower reward_lr"):
+        cell(method, reward_lr=math.inf)
+
+
+# --- resuming -----------------------------------------------------------------------------------
+
+
+def test_the_teacher_is_restored(monkeypatch) -> None:
+    """Its tie threshold depends on the returns it has seen, so its later labels do."""
+    config = small_config(
+        "pebble", teacher={"name": "equal", "eps": 0.3}, eval_every=37, labels_per_session=5
+    )
+    whole, stopped = check.MemoryCell(config), check.MemoryCell(config, stop_at=148)
+    expected = execute(whole)  # type: ignore[arg-type]
+    monkeypatch.setattr(run_module.Stop, "signal", None)
+    with pytest.raises(run_module.Interrupted):
+        execute(stopped)  # type: ignore[arg-type]
+    run_module.Stop.signal = None
+    found = execute(stopped)  # type: ignore[arg-type]
+    assert found["counts"] == expected["counts"]
+    assert 0 < found["counts"]["ties"] < 20
+    assert stopped.rows == whole.rows
+    for name, weights in expected["weights"].items():
+        assert all(torch.equal(w, found["weights"][name][k]) for k, w in weights.items())
 
 
 def test_asking_before_an_episode_is_complete_says_so() -> None:
@@ -163,9 +307,18 @@ def test_dynamics_phases_come_every_nth_session() -> None:
     assert [row["sfc_loss"] is None for row in sessions(rows)] == [False, True, False, True]
 
 
-def test_the_contrastive_variant() -> None:
-    rows, _ = cell("reed", variant="contrast", sfc_temperature=0.1)
-    assert all(row["sfc_loss"] > 0 for row in sessions(rows))
+def test_the_contrastive_variant_learns_dynamics() -> None:
+    """30 of 150 transitions are held out: guessing is among 59 vectors, all but the own one."""
+    settings = {"steps": 160, "labels": 6, "sfc_lr": 3e-3, "sfc_epochs": 100}
+    losses = []
+    for updates in (0, 100):
+        rows, _ = cell(
+            "reed", variant="contrast", sfc_updates=updates, sfc_temperature=0.1, **settings
+        )
+        losses += [row["sfc_loss"] for row in sessions(rows)]
+    untrained, trained = losses
+    assert untrained > math.log(59)
+    assert trained < math.log(59) - 0.5
 
 
 def test_critics_are_reset_once_and_the_actor_is_kept(monkeypatch) -> None:
