@@ -40,9 +40,11 @@ k = 0 for the duels (one uniform each, so all algorithms meet the same luck), 1 
 on the batch.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -55,6 +57,8 @@ from bandits.rng import from_words, generator, words
 from bandits.state import release
 
 DUELS, ALGORITHM, LABELS, PROBLEM = range(4)
+# Compiled code is kept beside this file or where the user says, never in the home directory.
+CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
 
 
 @dataclass
@@ -219,7 +223,8 @@ def _loop(algorithm: Any, K: int, T: int) -> Callable[..., Any]:
         loop.__qualname__ = f"play.{label(algorithm)}"
         digest = sources(algorithm, kind)
         loop.__defaults__ = (digest,)
-        _LOOPS[kind] = njit(loop, cache=digest != "", nogil=True, error_model="numpy")
+        cache = CACHE and digest != ""
+        _LOOPS[kind] = njit(loop, cache=cache, nogil=True, error_model="numpy")
     return _LOOPS[kind]
 
 
@@ -227,7 +232,7 @@ def _bound(names: dict[str, Any]) -> FunctionType:
     return FunctionType(_play.__code__, {**globals(), **names}, "play", _play.__defaults__)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def _charge(counts: Any, cost: Any, total: Any, plays: Any) -> None:
     """Move the counted duels into the regrets and the plays."""
     for x in range(counts.shape[0]):
@@ -239,7 +244,7 @@ def _charge(counts: Any, cost: Any, total: Any, plays: Any) -> None:
                 counts[x, y] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHE, nogil=True)
 def _longer(times: Any) -> Any:
     """A copy with twice the room."""
     copy = np.empty(2 * times.size, np.int64)
