@@ -123,7 +123,7 @@ def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.n
     `span` duels after it and before the next change; every other alarm is false.
     """
     delays = []
-    ends = np.append(changes[1:], np.inf)
+    ends = np.append(changes, np.inf)[1:]
     for change, end in zip(changes, ends, strict=True):
         noticed = resets[(resets > change) & (resets <= min(change + span, end))]
         delays += [int(noticed[0] - change)] if noticed.size else []

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bandits.detector import detections
+from bandits.lower_bounds import lower_bound_constant
+from bandits.rng import generator
+from bandits.simulate import PROBLEM, simulate
+from bandits.winners import condorcet_winner
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError
 from pbrl.liveness import Heartbeat, Interrupted, Stop
@@ -20,8 +25,6 @@ BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long
 
 def execute(cell: "Cell") -> dict[str, Any]:
     """Simulate the repetitions of a bandit cell; each depends on (seed, its number) alone."""
-    from bandits.simulate import simulate
-
     config = cell.config
     heart = Heartbeat(config["execution"]["hang_timeout"])
     repetitions, horizon = config["repetitions"], config["horizon"]
@@ -47,7 +50,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
                 seed=config["seed"],
                 first_repetition=done,
             )
-            _journal_regret(cell, result, done)
+            _journal(cell, result, done, _Ends(problem, algorithm, config))
             done += len(result.resets)
             seconds += result.seconds
             compile_seconds += result.compile_seconds
@@ -62,8 +65,6 @@ def execute(cell: "Cell") -> dict[str, Any]:
 
 def _facts(problem: Any) -> dict[str, Any]:
     """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
-    from bandits.lower_bounds import lower_bound_constant
-
     if hasattr(problem, "sample"):
         return {}  # another instance in every repetition
     if len(problem.starts) > 1:
@@ -83,17 +84,45 @@ def _instance(kind: str, config: dict[str, Any]) -> Any:
         raise ConfigError(f"{kind} {config['name']!r}: {error}") from error
 
 
-def _journal_regret(cell: "Cell", result: Any, first: int) -> None:
+class _Ends:
+    """What became of one repetition: the answer, the duels it took, the changes it noticed."""
+
+    def __init__(self, problem: Any, algorithm: Any, config: dict[str, Any]) -> None:
+        self.problem, self.algorithm, self.config = problem, algorithm, config
+
+    def row(self, r: int, winner: int, plays: np.ndarray, resets: np.ndarray) -> dict[str, Any]:
+        """`samples` are duels of different arms; `correct` needs a last Condorcet winner.
+
+        A monitor (an algorithm with `span(K, T)`) is also judged by its restarts: mean delay of the
+        changes noticed within its span, false alarms, missed changes.
+        """
+        problem, horizon = self.problem, self.config["horizon"]
+        if hasattr(problem, "sample"):
+            problem = problem.sample(generator(self.config["seed"], r, PROBLEM))
+        starts = problem.starts[problem.starts < horizon]
+        order = getattr(problem, "order", None)
+        last = len(starts) - 1 if order is None else order[len(starts) - 1]
+        best = condorcet_winner(problem.matrices[last])
+        samples = int(plays.sum() - np.trace(plays))
+        row: dict[str, Any] = {"winner": winner, "resets": len(resets), "samples": samples}
+        if best is not None and winner >= 0:
+            row["correct"] = int(winner == best)
+        if hasattr(self.algorithm, "span"):
+            span = self.algorithm.span(problem.matrices.shape[1], horizon)
+            delays, false_alarms, missed = detections(resets, starts[1:], span)
+            row |= {"false_alarms": false_alarms, "missed": missed}
+            row["delay"] = float(delays.mean()) if delays.size else None
+        return row
+
+
+def _journal(cell: "Cell", result: Any, first: int, ends: _Ends) -> None:
     """One row per repetition and checkpoint, one per repetition for what happened at its end."""
     known = {name: values for name, values in result.regret.items() if not np.isnan(values).all()}
     for r in range(len(result.resets)):
         for c, t in enumerate(result.checkpoints.tolist()):
             row = {"event": "regret", "repetition": first + r, "t": t}
             cell.journal(row | {name: float(values[r, c]) for name, values in known.items()})
-        resets = result.resets[r].tolist()
-        winner = int(result.winner[r, -1])
-        cell.journal(
-            {"event": "end", "repetition": first + r, "winner": winner, "resets": len(resets)}
-        )
-        for t in resets:
+        end = ends.row(first + r, int(result.winner[r, -1]), result.plays[r], result.resets[r])
+        cell.journal({"event": "end", "repetition": first + r} | end)
+        for t in result.resets[r].tolist():
             cell.journal({"event": "reset", "repetition": first + r, "t": t})

@@ -221,8 +221,8 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
             ) from error
     found = {kind: sorted(_names_from(module_name, kind)) for kind in _REGISTERED}
     found = {kind: names_ for kind, names_ in found.items() if names_}
-    for kind, name in [(kind, name) for kind in found for name in found[kind]]:
-        if name in _sources(kind):  # a built-in that nothing has imported yet
+    for kind, added in found.items():
+        for name in {*added} & _sources(kind).keys():  # built-ins that nothing has imported yet
             del _REGISTERED[kind][name], sys.modules[module_name]
             raise PluginError(
                 f"plug-in {path}: {kind} {name!r} is the name of a built-in in "

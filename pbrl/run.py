@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pbrl import duels, registry
+from pbrl import registry
 from pbrl.acting import ActingEnv, EpisodeEnd, Transition
 from pbrl.errors import CellError, ConfigError
 from pbrl.liveness import Heartbeat, Interrupted, Stop
@@ -298,6 +298,8 @@ def _split(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def execute(cell: "Cell") -> dict[str, Any]:
     """Compute one cell from its configuration, or the rest of it; returns the run's summary."""
     if cell.config["kind"] == "bandit":
+        from pbrl import duels  # numba is needed for these cells alone
+
         return duels.execute(cell)
     name, parameters = _split(cell.config["method"])
     train = registry.resolve("method", name)

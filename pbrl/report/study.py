@@ -49,7 +49,7 @@ class Bandit:
     config: dict[str, Any]
     duels: np.ndarray  # [P] duels played when regret was recorded
     regret: dict[str, np.ndarray]  # cumulative regret by name, [P, runs]
-    resets: float | None  # mean per repetition
+    ends: dict[str, float]  # means over repetitions of what the rows of event "end" say
     rate: float | None  # duels per second
     lower_bound: dict[str, float]  # constant of ln T by name of regret, where known
     changes: tuple[int, ...]  # duels at which the problem changes
@@ -98,6 +98,9 @@ def generator(*names: str) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
+ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed")
+
+
 def read(root: Path | str) -> Study:
     """The study in a results folder; raises StoreError when `root` is not one."""
     return group(store.load(Path(root)))
@@ -107,7 +110,7 @@ def group(results: store.Results) -> Study:
     """Group finished cells into lines; every other cell is kept with its cause."""
     evaluations = _rows(results.frame, "eval", ("step", "return", "success", "labels"))
     regrets = _rows(results.frame, "regret", None)
-    resets = _rows(results.frame, "end", ("resets",))
+    ends = _rows(results.frame, "end", ENDS)
     left: list[Left] = []
     families: dict[str, list[store.CellInfo]] = defaultdict(list)
     versions: dict[str, Counter[str]] = defaultdict(Counter)
@@ -127,7 +130,7 @@ def group(results: store.Results) -> Study:
     lines, bandits = [], []
     for cells, (task, label) in zip(families.values(), named, strict=True):
         if cells[0].config["kind"] == "bandit":
-            bandits.append(_bandit(task, label, cells, regrets, resets))
+            bandits.append(_bandit(task, label, cells, regrets, ends))
         else:
             lines.append(_line(task, label, cells, evaluations))
     return Study(lines, bandits, left, dict(versions), notices)
@@ -183,7 +186,7 @@ def _bandit(
     label: str,
     cells: Sequence[store.CellInfo],
     regrets: dict[str, pl.DataFrame],
-    resets: dict[str, pl.DataFrame],
+    ends: dict[str, pl.DataFrame],
 ) -> Bandit:
     """Repetitions side by side, those of several seeds joined."""
     parts = [regrets[cell.id].sort("t", "repetition") for cell in cells]
@@ -193,8 +196,9 @@ def _bandit(
         for name in parts[0].columns
         if name not in KEYS and all(_is_defined(part[name]) for part in parts)
     }
-    counts = [resets[cell.id]["resets"].drop_nulls() for cell in cells if cell.id in resets]
-    means = [series.cast(pl.Float64).to_numpy().mean() for series in counts if len(series)]
+    parts_of_end = [ends[cell.id].select(ENDS) for cell in cells if cell.id in ends]
+    joined = pl.concat(parts_of_end, how="vertical_relaxed") if parts_of_end else None
+    means = {} if joined is None else joined.cast(pl.Float64).mean().row(0, named=True)
     rates = [r for cell in cells if (r := cell.summary.get("duels_per_second"))]
     facts = cells[0].summary
     return Bandit(
@@ -203,7 +207,7 @@ def _bandit(
         cells[0].config,
         duels,
         regret,
-        float(np.mean(means)) if means else None,
+        {name: mean for name, mean in means.items() if mean is not None},
         float(np.mean(rates)) if rates else None,
         facts.get("lower_bound") or {},
         tuple(facts.get("changes") or ()),

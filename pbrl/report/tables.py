@@ -153,6 +153,9 @@ def _improvements(compared: scores.Comparison) -> list[dict[str, Value]]:
     return rows
 
 
+MONITORED = ("false_alarms", "missed", "delay")
+
+
 def _bandits(study: Study, regrets: Sequence[str]) -> Table:
     rows = []
     for bandit in study.bandits:
@@ -174,7 +177,10 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
                     lambda s: s[0].mean(axis=-1), [runs], name, bandit.task, bandit.label
                 )  # fmt: skip
             row[f"{regret} lower bound"] = bandit.lower_bound.get(regret)
-        row["resets"] = bandit.resets or None
+        row["resets"] = bandit.ends.get("resets") or None
+        if "false_alarms" in bandit.ends:
+            row |= {f"{name.replace('_', ' ')}": bandit.ends.get(name) for name in MONITORED}
+        row["correct"] = bandit.ends.get("correct")
         row["duels/s"] = bandit.rate
         rows.append(row)
     rows.sort(key=lambda row: (str(row["problem"]), str(row["algorithm"])))
@@ -184,7 +190,8 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         "slope: of regret against ln T, least squares over the last tenfold of duels; lower bound: "
         "the constant this slope cannot stay below on a stationary problem.",
         "[low, high]: 95 % bootstrap intervals over repetitions. duels/s: on one core, without "
-        "compiling; resets: mean per repetition.",
+        "compiling. Means per repetition: resets; for a monitor its false alarms, the changes it "
+        "missed, and the delay in duels of those it noticed; correct: share that name the winner.",
     ]
     return Table("bandits", "Dueling bandits", rows, notes)
 
