@@ -51,8 +51,8 @@ def test_identical_states_earn_nothing(place: float) -> None:
     assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 64
 
 
-def test_two_crowds_of_identical_states_earn_nothing() -> None:
-    states = torch.randn(2, 24, generator=generator()).mul(30).repeat_interleave(32, dim=0)
+def test_crowds_of_identical_states_earn_nothing() -> None:
+    states = torch.randn(8, 24, generator=generator()).mul(30).repeat_interleave(8, dim=0)
     assert StateEntropy().bonus(states, states, generator()).tolist() == [0.0] * 64
 
 
