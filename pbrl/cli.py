@@ -111,10 +111,12 @@ def list_(
             except PluginError as error:
                 found[plural].append({"name": name, "summary": f"broken: {error}"})
                 continue
-            parameters = {p.name: p.default for p in entry.parameters.values()}
-            found[plural].append(
-                {"name": name, "summary": entry.summary, **entry.meta, "parameters": parameters}
-            )
+            values = entry.parameters.values()
+            listed = {"name": name, "summary": entry.summary, **entry.meta}
+            listed["parameters"] = {p.name: p.default for p in values}
+            if any(p.doc for p in values):
+                listed["docs"] = {p.name: p.doc for p in values}
+            found[plural].append(listed)
     if as_json:
         print(json.dumps(found, indent=1, default=str))
     elif what is None:

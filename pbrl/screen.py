@@ -50,19 +50,49 @@ def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def print_entries(entries: list[dict[str, Any]]) -> None:
-    """One kind: name, summary, what else is declared, parameters with their defaults."""
-    for entry in entries:
-        print(entry["name"])
-        shown = {k: v for k, v in entry.items() if k not in ("name", "summary", "parameters")}
-        extra = "; ".join(f"{k}: {v}" for k, v in shown.items())
-        parameters = ", ".join(f"{k}={v!r}" for k, v in entry.get("parameters", {}).items())
-        for text in (entry["summary"], extra, parameters.replace("'<required>'", "...")):
-            if text:
-                print(
-                    textwrap.indent(
-                        textwrap.fill(text, min(100, width()) - 4, break_on_hyphens=False), "    "
-                    )
-                )
+    """One kind: name with its parameters and their defaults, summary, what else is declared."""
+    grouped = {entry.get("kind", "") for entry in entries} - {""}
+    for kind in sorted(grouped, key=_loss_order) if grouped else [""]:
+        if kind:
+            usable = "; a method's `loss` can be one of these" if kind in ("pair", "tie") else ""
+            print(f"--- kind {kind}{usable}")
+        for entry in entries:
+            if entry.get("kind", "") == kind:
+                _print_entry(entry)
+    if grouped:
+        print("evidence: C read in code, P in the paper, 2 in a second source, M from memory")
+        print("(unverified), D derived or elementary. More: pbrl/losses/README.md")
+
+
+LOSS_KINDS = (
+    *("pair", "tie", "informed", "policy", "point", "list"),
+    *("batch", "token", "group", "game", "regularizer"),
+)
+
+
+def _loss_order(kind: str) -> int:
+    return LOSS_KINDS.index(kind) if kind in LOSS_KINDS else len(LOSS_KINDS)
+
+
+SHOWN = ("paper", "evidence", "horizon", "reward_range")
+
+
+def _print_entry(entry: dict[str, Any]) -> None:
+    values = entry.get("parameters", {}).items()
+    parameters = ", ".join(f"{k}={v!r}" for k, v in values).replace("'<required>'", "...")
+    extra = ", ".join(f"{k.replace('_', ' ')} {entry[k]}" for k in SHOWN if entry.get(k))
+    print(entry["name"])
+    docs = entry.get("docs")
+    for text in (entry["summary"], extra.replace("paper ", "", 1), "" if docs else parameters):
+        if text:
+            lines = textwrap.fill(text, min(100, width()) - 4, break_on_hyphens=False)
+            print(textwrap.indent(lines, "    "))
+    for key, doc in (docs or {}).items():
+        given = f"{key}={entry['parameters'][key]!r}"
+        head = f"    {given:<32}"
+        print(
+            textwrap.fill(doc, min(110, width()), initial_indent=head, subsequent_indent=" " * 36)
+        )
 
 
 def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
