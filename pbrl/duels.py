@@ -10,7 +10,7 @@ from bandits.detector import detections
 from bandits.lower_bounds import lower_bound_constant
 from bandits.rng import generator
 from bandits.simulate import PROBLEM, simulate
-from bandits.winners import condorcet_winner
+from bandits.winners import borda_winners, copeland_winners
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError
 from pbrl.liveness import Heartbeat, Interrupted, Stop
@@ -60,15 +60,22 @@ def execute(cell: "Cell") -> dict[str, Any]:
     finally:
         faulthandler.cancel_dump_traceback_later()
     rate = (done - began) * horizon / seconds if seconds else None
-    return {"duels_per_second": rate, "compile_seconds": compile_seconds, **_facts(problem)}
+    return {
+        "duels_per_second": rate,
+        "compile_seconds": compile_seconds,
+        **_facts(problem, horizon),
+    }
 
 
-def _facts(problem: Any) -> dict[str, Any]:
+def _facts(problem: Any, horizon: int) -> dict[str, Any]:
     """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
-    if hasattr(problem, "sample"):
-        return {}  # another instance in every repetition
-    if len(problem.starts) > 1:
-        return {"changes": problem.starts[1:].tolist()}
+    is_random = hasattr(problem, "sample")
+    instances = [problem.sample(np.random.default_rng(n)) if is_random else problem for n in (0, 1)]
+    starts = [p.starts[(p.starts > 0) & (p.starts < horizon)] for p in instances]
+    if starts[0].size:
+        return {"changes": starts[0].tolist()} if np.array_equal(*starts) else {}
+    if is_random:
+        return {}  # another instance, and another bound, in every repetition
     try:
         bound = {name: lower_bound_constant(problem.matrices[0], name) for name in BOUNDED}
     except ValueError:
@@ -91,8 +98,11 @@ class _Ends:
         self.problem, self.algorithm, self.config = problem, algorithm, config
 
     def row(self, r: int, winner: int, plays: np.ndarray, resets: np.ndarray) -> dict[str, Any]:
-        """`samples` are duels of different arms; `correct` needs a last Condorcet winner.
+        """The arm named at the end, judged by the matrix of that time, and the duels it took.
 
+        `samples` are duels of different arms. `correct`: it is a Copeland winner (the Condorcet
+        winner where there is one); `correct_borda`: a Borda winner; `beaten_by`: the largest gap by
+        which another arm beats it, so at most epsilon for an epsilon-maximum.
         A monitor (an algorithm with `span(K, T)`) is also judged by its restarts: mean delay of the
         changes noticed within its span, false alarms, missed changes.
         """
@@ -102,11 +112,13 @@ class _Ends:
         starts = problem.starts[problem.starts < horizon]
         order = getattr(problem, "order", None)
         last = len(starts) - 1 if order is None else order[len(starts) - 1]
-        best = condorcet_winner(problem.matrices[last])
+        p = getattr(problem, "truth", problem.matrices)[last]
         samples = int(plays.sum() - np.trace(plays))
         row: dict[str, Any] = {"winner": winner, "resets": len(resets), "samples": samples}
-        if best is not None and winner >= 0:
-            row["correct"] = int(winner == best)
+        if winner >= 0:
+            row["correct"] = int(winner in copeland_winners(p))
+            row["correct_borda"] = int(winner in borda_winners(p))
+            row["beaten_by"] = float(p[:, winner].max() - 0.5)
         if hasattr(self.algorithm, "span"):
             span = self.algorithm.span(problem.matrices.shape[1], horizon)
             delays, false_alarms, missed = detections(resets, starts[1:], span)

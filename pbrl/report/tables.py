@@ -191,7 +191,7 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         "the constant this slope cannot stay below on a stationary problem.",
         "[low, high]: 95 % bootstrap intervals over repetitions. duels/s: on one core, without "
         "compiling. Means per repetition: resets; for a monitor its false alarms, the changes it "
-        "missed, and the delay in duels of those it noticed; correct: share that name the winner.",
+        "missed, and the delay in duels of those it noticed; correct: share that name a Copeland (Condorcet) winner.",
     ]
     return Table("bandits", "Dueling bandits", rows, notes)
 
