@@ -196,3 +196,10 @@ def test_a_missing_file_and_an_unknown_name() -> None:
 @pytest.mark.parametrize("name", suites.shipped())
 def test_shipped_suites_expand(name: str) -> None:
     assert suite.cells(suite.read(name))
+
+
+@pytest.mark.parametrize("name", suites.shipped())
+def test_shipped_suites_say_what_they_are(name: str) -> None:
+    content = suite.read(name)
+    assert content["name"] == name
+    assert suites.description(name) == content["description"] != ""

@@ -1,8 +1,7 @@
 """The suites that come with the package."""
 
+import re
 from pathlib import Path
-
-import yaml
 
 
 def shipped() -> dict[str, Path]:
@@ -11,5 +10,6 @@ def shipped() -> dict[str, Path]:
 
 
 def description(name: str) -> str:
-    """What a shipped suite says about itself."""
-    return yaml.safe_load(shipped()[name].read_text(encoding="utf-8"))["description"]
+    """What a shipped suite says about itself; its file is searched, as parsing takes far longer."""
+    found = re.search(r"^description: (.*)$", shipped()[name].read_text("utf-8"), re.MULTILINE)
+    return found.group(1) if found else ""
