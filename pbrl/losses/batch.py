@@ -9,7 +9,7 @@ from torch import Tensor
 from .grid import pair_loss
 from .links import logistic
 from .logprobs import LogProbs
-from .registry import loss, require
+from .registry import loss, require, require_shape
 
 
 @loss("aot", kind="batch", evidence="C", score="sorted margins", link="smoothed ℓ", trl="aot",
@@ -18,8 +18,9 @@ def aot(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float =
     """AOT: ℓ(beta (sort(log π_w - log π_l) - sort(log π_ref,w - log π_ref,l))), smoothed by eps.
 
     The policy's margins are to dominate the reference's as a distribution. A batch of one: DPO.
-    Raises ValueError unless 0 <= eps < 0.5.
+    Raises ValueError unless 0 <= eps < 0.5 and beta > 0, and for two sides of different size.
     """
+    require_shape("rejected.policy", rejected.policy, chosen.policy.shape)
     policy = _sorted(chosen.policy - rejected.policy)
     reference = _sorted(chosen.base - rejected.base)
     return _smoothed(policy, reference, beta, eps)
@@ -32,8 +33,9 @@ def aot_unpaired(
 ) -> Tensor:
     """AOT unpaired: ℓ(beta (sort(ρ_w) - sort(ρ_l))), smoothed by eps; the pairing plays no part.
 
-    Raises ValueError unless 0 <= eps < 0.5.
+    Raises ValueError unless 0 <= eps < 0.5 and beta > 0, and for two sides of different size.
     """
+    require_shape("rejected.policy", rejected.policy, chosen.policy.shape)
     return _smoothed(_sorted(chosen.ratio), _sorted(rejected.ratio), beta, eps)
 
 
@@ -45,10 +47,7 @@ def relative_po(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     `prompt_weights` builds ω; ω = 1 without prompts. chosen [N], rejected [M]; N = M = 1:
     `sigmoid`.
     """
-    expected = (chosen.numel(), rejected.numel())
-    require(
-        tuple(weight.shape) == expected, "weight", f"shape {tuple(weight.shape)}", str(expected)
-    )
+    require_shape("weight", weight, (chosen.numel(), rejected.numel()))
     return logistic(weight * (chosen.unsqueeze(1) - rejected.unsqueeze(0))).mean(1)
 
 
@@ -60,7 +59,7 @@ def relative_po_diagonal(chosen: Tensor, rejected: Tensor, *, diagonal: float = 
     Raises ValueError for fewer than two pairs or lengths that differ.
     """
     n = chosen.numel()
-    require(chosen.shape == rejected.shape, "rejected", f"shape {tuple(rejected.shape)}", f"({n},)")
+    require_shape("rejected", rejected, (n,))
     require(n >= 2, "chosen", f"{n} pairs", "at least two pairs in the batch")
     every = logistic(chosen.unsqueeze(1) - rejected.unsqueeze(0))
     own = every.diagonal()

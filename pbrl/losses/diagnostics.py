@@ -9,17 +9,17 @@ from .registry import require
 def accuracy(score_first: Tensor, score_second: Tensor, labels: Tensor) -> Tensor:
     """Share of the decided pairs (label not 0.5) that the scores order as labeled; a scalar.
 
-    Equal scores count as half. NaN when every pair is a tie.
+    Equal scores count as half, NaN labels (skipped pairs) not at all. NaN without a decided pair.
     """
     u = score_second - score_first
     right = torch.where(labels > 0.5, u > 0, u < 0).to(u.dtype)
     right = torch.where(u == 0, 0.5, right)
-    decided = labels != 0.5
+    decided = (labels != 0.5) & ~labels.isnan()
     return right[decided].mean()
 
 
 def displacement(before: Tensor, after: Tensor) -> Tensor:
-    """Share of chosen items whose log-probability fell although the loss fell; a scalar."""
+    """Share of chosen items whose log-probability fell; a scalar."""
     return (after < before).to(after.dtype).mean()
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .links import expm1_minus
 from .logprobs import LogProbs
-from .registry import loss, require
+from .registry import loss, require, upcast
 
 
 @loss("inpo", kind="game", evidence="2", score="log π mixed with two references", link="(u-1/2η)²",
@@ -31,7 +31,6 @@ def inpo(
     *_previous: log π_t of the policy before this round. tau = eta: IPO. Confirmed in third-party
     code only; the defaults are ours. Raises ValueError unless eta > 0.
     """
-    require(eta > 0, "eta", eta, "eta > 0")
     share = tau / eta
     scores = [
         x.policy - share * x.base - (1 - share) * previous
@@ -47,7 +46,6 @@ def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: float = 100.0) -> Tensor:
 
     Give log π' as reference; the paper has 1/eta 0.01. Raises ValueError unless eta > 0.
     """
-    require(eta > 0, "eta", eta, "eta > 0")
     return (chosen.ratio - rejected.ratio - eta / 2).square()
 
 
@@ -58,11 +56,10 @@ def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: float = 0.1) -> Tensor:
 
     Unverified, from memory. Raises ValueError unless beta > 0.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     return (log_ratio - advantage / beta).square()
 
 
-@loss("nash_md", kind="game", evidence="C", score="log π", regularizer="β KL",
+@loss("nash_md", beta="coefficient", kind="game", evidence="C", score="log π", regularizer="β KL",
       paper="Nash-MD, arXiv:2312.00886")  # fmt: skip
 def nash_md(
     log_prob: Tensor, log_ratio: Tensor, win_probability: Tensor, *, beta: float = 0.1
@@ -79,7 +76,8 @@ def nash_md(
 def geometric_mixture(logits: Tensor, reference_logits: Tensor, *, mixture: float = 0.5) -> Tensor:
     """Log-probabilities of π^(1-mixture) π_ref^mixture, normalized over the last axis; Nash-MD."""
     require(0 <= mixture <= 1, "mixture", mixture, "0 <= mixture <= 1")
-    mixed = (1 - mixture) * logits.log_softmax(-1) + mixture * reference_logits.log_softmax(-1)
+    own, reference = (upcast(z).log_softmax(-1) for z in (logits, reference_logits))
+    mixed = (1 - mixture) * own + mixture * reference
     return mixed.log_softmax(-1)
 
 
@@ -98,8 +96,8 @@ class Sampled(NamedTuple):
     log_ratio: Tensor
 
 
-@loss("drpo_doubly", kind="game", evidence="C", weight="clip(π/π_ref)", regularizer="β KL k3",
-      paper="Doubly Robust Alignment for Large Language Models")  # fmt: skip
+@loss("drpo_doubly", beta="coefficient", kind="game", evidence="C", weight="clip(π/π_ref)",
+      regularizer="β KL k3", paper="Doubly Robust Alignment for Large Language Models")  # fmt: skip
 def drpo_doubly(
     item: LogProbs,
     label: Tensor,
@@ -112,13 +110,15 @@ def drpo_doubly(
     """DRPO: -clip(π/π_ref, 1/c, c)(z - ĝ) log π(y) - (ĝ* - ½) log π(y*) + beta KL.
 
     item: y of the data with label z = 1 if it won and ĝ = P̂(y wins); sampled: y* of the policy with
-    its ĝ*. All but log π is constant; the KL is `kl_k3` on y*. Raises ValueError unless clip >= 1.
+    its ĝ*. Weights and estimates are constants. The KL is `kl_k3` on y*, differentiated through
+    sampled.log_ratio: its value estimates KL(π || π_ref), but its gradient, the draws of y* being
+    fixed, that of KL(π_ref || π). Raises ValueError unless clip >= 1.
     """
     require(clip >= 1, "clip", clip, "clip >= 1")
     bound = math.log(clip)
     weight = item.ratio.detach().clamp(-bound, bound).exp()
-    correction = weight * (label - win_probability) * item.policy
-    direct = (sampled.win_probability - 0.5) * sampled.log_prob
+    correction = weight * (label - win_probability.detach()) * item.policy
+    direct = (sampled.win_probability.detach() - 0.5) * sampled.log_prob
     return beta * expm1_minus(-sampled.log_ratio) - correction - direct
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .links import logistic
-from .registry import loss, require
+from .registry import loss, require, require_shape
 
 
 def gpm_score(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -22,6 +22,8 @@ def gpm_score(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Te
     require(first.shape == second.shape, "second", tuple(second.shape), str(tuple(first.shape)))
     a, b = first.unflatten(-1, (-1, 2)), second.unflatten(-1, (-1, 2))
     blocks = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    if weight is not None and weight.dim() > 1:  # else one number per block, for all pairs
+        require_shape("weight", weight, blocks.shape)
     return (blocks if weight is None else weight * blocks).sum(-1)
 
 
@@ -35,7 +37,6 @@ def gpm(
     Training normalizes the embeddings. tau 0.1 in the k-block class, 1 in the two-dimensional one.
     Raises ValueError unless tau > 0.
     """
-    require(tau > 0, "tau", tau, "tau > 0")
     return logistic(gpm_score(chosen, rejected, weight) / tau)
 
 
@@ -45,7 +46,6 @@ def gpm_regression(
     chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: float = 0.1
 ) -> Tensor:
     """GPM's regression: ½ (s(chosen, rejected)/tau - 10)². Raises ValueError unless tau > 0."""
-    require(tau > 0, "tau", tau, "tau > 0")
     return 0.5 * (gpm_score(chosen, rejected, weight) / tau - 10).square()
 
 
@@ -54,6 +54,13 @@ def gpm_regression(
 def micro(chosen: Tensor, rejected: Tensor, log_weight: Tensor) -> Tensor:
     """Mixture of K Bradley-Terry models: -log Σ_k w_k σ(r_k(w) - r_k(l)), scores [..., K].
 
-    log_weight: log of the routing weights, broadcast over pairs, Σ_k w_k = 1. K = 1: `sigmoid`.
+    log_weight: log of the routing weights, [K] or [..., K]. K = 1: `sigmoid`.
+    Raises ValueError for shapes that do not match and weights that do not sum to 1.
     """
+    require_shape("rejected", rejected, chosen.shape)
+    require_shape("log_weight", log_weight, chosen.shape[-max(log_weight.dim(), 1) :])
+    low, high = (float(x) for x in log_weight.detach().exp().sum(-1).aminmax())
+    # Weights of a bf16 router sum to 1 within about 1 %.
+    found = f"of weights with sums in [{low:g}, {high:g}]"
+    require(0.98 < low <= high < 1.02, "log_weight", found, "sum 1")
     return -torch.logsumexp(log_weight - logistic(chosen - rejected), dim=-1)

@@ -34,6 +34,8 @@ def pair_loss(
 
     Exchanging the items, negating the margin and putting 1 - p for p changes nothing.
     """
+    if isinstance(label, Tensor):
+        label = label.to(chosen.dtype)
     u = _margin(chosen, rejected, rejected_scale, margin, temperature)
     if _is(label, 1.0):
         value = link(u)
@@ -81,8 +83,8 @@ def pair(
 ) -> Tensor:
     """Any point of the grid: a link by name with margin, rejected scale, temperature and weight.
 
-    The numbers may also be tensors with one value per pair. Formula: `pair_loss`.
-    Raises ValueError for an unknown link.
+    The links are at their default parameters; the numbers may also be tensors with one value per
+    pair. Formula: `pair_loss`. Raises ValueError for an unknown link.
     """
     require(link in links.LINKS, "link", repr(link), "one of: " + ", ".join(links.LINKS))
     return pair_loss(

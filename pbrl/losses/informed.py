@@ -93,7 +93,7 @@ def wpo(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     return pair_loss(logistic, chosen, rejected, weight=weight.detach())
 
 
-@loss("tdpo1", kind="informed", evidence="C", score="ρ", margin="β(K_l-K_w)",
+@loss("tdpo1", kind="informed", evidence="C", score="ρ", margin="K_l-K_w", temperature="β",
       paper="Token-level DPO")  # fmt: skip
 def tdpo1(
     chosen: Tensor, rejected: Tensor, chosen_kl: Tensor, rejected_kl: Tensor, *, beta: float = 0.1
@@ -101,13 +101,14 @@ def tdpo1(
     """TDPO₁: ℓ(beta (u + K_chosen - K_rejected)), K = Σ_t KL(π_ref(.|s_t) || π(.|s_t)) of an item.
 
     Scores are log-ratios not multiplied by beta.
+    Raises ValueError unless beta > 0.
     """
     margin = rejected_kl - chosen_kl
     return pair_loss(logistic, chosen, rejected, margin=margin, temperature=beta)
 
 
-@loss("tdpo2", kind="informed", evidence="C", score="ρ", margin="βα(K_l-sg K_w)",
-      paper="Token-level DPO")  # fmt: skip
+@loss("tdpo2", kind="informed", evidence="C", score="ρ", margin="α(K_l-sg K_w)",
+      temperature="β",      paper="Token-level DPO")  # fmt: skip
 def tdpo2(
     chosen: Tensor,
     rejected: Tensor,
@@ -120,6 +121,7 @@ def tdpo2(
     """TDPO₂: ℓ(beta (u + alpha (sg[K_chosen] - K_rejected))), sg a stop of the gradient.
 
     K as in `tdpo1`; alpha = 0: DPO. Scores are log-ratios not multiplied by beta.
+    Raises ValueError unless beta > 0.
     """
     margin = alpha * (rejected_kl - chosen_kl.detach())
     return pair_loss(logistic, chosen, rejected, margin=margin, temperature=beta)
@@ -143,11 +145,9 @@ def bfpo(
     Scores are log-ratios not multiplied by beta. Raises ValueError unless b1 > 1 and beta > 0.
     """
     require(b1 > 1, "b1", b1, "b1 > 1")
-    require(beta > 0, "beta", beta, "beta > 0")
     b3 = 1 / (b1 - 1)
-    target = (
-        b1 * b3 * chosen_safe.to(chosen.dtype) - b3 * rejected_safe.to(chosen.dtype) - alpha
-    ) / beta
+    safe = [x.to(chosen.dtype) for x in (chosen_safe, rejected_safe)]
+    target = (b1 * b3 * safe[0] - b3 * safe[1] - alpha) / beta
     return pair_loss(partial(square, target=target), chosen, rejected)
 
 
@@ -166,6 +166,5 @@ def egpo(
     With P(chosen beats rejected) and 1/2 it is the form of less variance; with 1 and 1/2, IPO. The
     extragradient step around it is the trainer's. Scores are log-ratios not multiplied by beta.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     target = (chosen_wins - rejected_wins) / beta
     return pair_loss(partial(square, target=target), chosen, rejected)

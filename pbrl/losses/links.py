@@ -68,10 +68,9 @@ def exo(u: Tensor, eps: float = 1e-3) -> Tensor:
 def flipped(u: Tensor, wrong: float, wrong_other: float) -> Tensor:
     """-log[(1-wrong) σ(u) + wrong_other σ(-u)]: the label was flipped with a known chance.
 
-    `wrong` is the chance that a label of this side is turned over, `wrong_other` that of the other.
+    `wrong` is the chance that a label of this side is turned over, `wrong_other` that of the other;
+    both >= 0 and their sum below 1.
     """
-    for argument, value in (("wrong", wrong), ("wrong_other", wrong_other)):
-        require(0 <= value < 0.5, argument, value, "a flip rate in [0, 0.5)")
     if wrong_other == 0:
         return -F.logsigmoid(u) - math.log1p(-wrong)
     # = wrong_other + (1 - wrong - wrong_other) σ(u), which never comes near 0.
@@ -81,6 +80,11 @@ def flipped(u: Tensor, wrong: float, wrong_other: float) -> Tensor:
 def exp_linear(x: Tensor, limit: float = 50.0) -> Tensor:
     """e^x up to `limit` and its tangent line beyond, so that |x| = 1e4 stays finite in float32."""
     return torch.exp(x.clamp(max=limit)) * (1 + F.relu(x - limit))
+
+
+def expm1_linear(x: Tensor, limit: float = 50.0) -> Tensor:
+    """e^x - 1, exact for small x, up to `limit` and its tangent line beyond."""
+    return torch.expm1(x.clamp(max=limit)) + math.exp(limit) * F.relu(x - limit)
 
 
 def expm1_minus(x: Tensor) -> Tensor:
@@ -93,8 +97,7 @@ def expm1_minus(x: Tensor) -> Tensor:
         + small * (1 / 6 + small * (1 / 24 + small * (1 / 120 + small * (1 / 720 + small / 5040))))
     )
     large = torch.where(near, 1.0, x)
-    exact = torch.expm1(large.clamp(max=50.0)) * (1 + F.relu(large - 50.0)) - large
-    return torch.where(near, series, exact)
+    return torch.where(near, series, expm1_linear(large) - large)
 
 
 LINKS = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .links import logistic
-from .registry import loss, require
+from .registry import loss, require, require_shape
 
 
 @loss("plackett_luce", kind="list", evidence="D", link="Plackett-Luce",
@@ -19,12 +19,15 @@ def plackett_luce(
     """-Σ_k [s_(k) - logsumexp(s_(k), ..., s_(K))], k from best to worst; K = 2: `sigmoid`.
 
     order [..., K]: indices of the items, best first; without it they stand in that order already.
-    Absent items come last.
+    Absent items come last. Raises ValueError for an order that is no permutation.
     """
     scores, present = _check_list(scores, present, order)
     low = torch.finfo(scores.dtype).min / 4
     scores = torch.where(present, scores, low)
     if order is not None:
+        places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
+        permuted = bool((order.sort(-1).values == places).all())
+        require(permuted, "order", "an index twice or out of range", "each item of a list once")
         scores, present = scores.gather(-1, order), present.gather(-1, order)
         gap = present[..., 1:] & ~present[..., :-1]
         require(not bool(gap.any()), "order", "an absent item before a present one", "absent last")
@@ -134,11 +137,8 @@ def _check_list(
 ) -> tuple[Tensor, Tensor]:
     """Scores with absent ones at 0 and the mask of present ones, all shapes checked."""
     for name, tensor in (("present", present), ("rewards or order", other)):
-        if tensor is not None and tensor.shape != scores.shape:
-            raise ValueError(
-                f"{name} has shape {tuple(tensor.shape)} but scores has {tuple(scores.shape)}; "
-                "expected one shape [..., K]"
-            )
+        if tensor is not None:
+            require_shape(name, tensor, scores.shape)
     if present is None:
         present = torch.ones_like(scores, dtype=torch.bool)
     fewest = int(present.sum(-1).min())

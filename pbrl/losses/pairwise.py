@@ -70,16 +70,27 @@ def flip_nll(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: floa
 @loss("nbpo", kind="pair", evidence="2", link="-log[(1-γ⁻)σ(u)+γ⁺σ(-u)]",
       paper="Sampler Design for Implicit Feedback by Noisy-label Robust Learning")  # fmt: skip
 def nbpo(
-    chosen: Tensor, rejected: Tensor, *, gamma_minus: float = 0.1, gamma_plus: float = 0.0
+    chosen: Tensor,
+    rejected: Tensor,
+    label: Number = 1.0,
+    *,
+    gamma_minus: float = 0.1,
+    gamma_plus: float = 0.1,
 ) -> Tensor:
-    """-log[(1-gamma_minus) σ(u) + gamma_plus σ(-u)]: flips with a rate for each side.
+    """-log P(label) with P(1) = (1-gamma_minus) σ(u) + gamma_plus σ(-u), P(0) = 1 - P(1).
 
-    gamma_minus is the chance that a true preference is not shown, gamma_plus that a false one is;
-    both 0: logistic, both equal: `flip_nll`. The structure is confirmed, defaults are ours.
+    gamma_minus is the chance that a true preference is not shown (label 0), gamma_plus that a false
+    one is; both 0: logistic, both equal: `flip_nll`. The structure is confirmed, defaults are ours.
+    Raises ValueError unless both are >= 0 and gamma_minus + gamma_plus < 1.
     """
-    return pair_loss(
-        partial(links.flipped, wrong=gamma_minus, wrong_other=gamma_plus), chosen, rejected
-    )
+    for argument, rate in (("gamma_minus", gamma_minus), ("gamma_plus", gamma_plus)):
+        require(rate >= 0, argument, rate, f"{argument} >= 0")
+    total = gamma_minus + gamma_plus
+    require(total < 1, "gamma_minus + gamma_plus", total, "less than 1")
+    shown = links.flipped(chosen - rejected, gamma_minus, gamma_plus)
+    if not isinstance(label, Tensor) and label == 1.0:
+        return shown
+    return label * shown + (1 - label) * links.flipped(rejected - chosen, gamma_plus, gamma_minus)
 
 
 @loss("hinge", kind="pair", evidence="C", link="max(0, m-u)", trl="hinge",
@@ -98,10 +109,10 @@ def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 
     """IPO (eq. 17): (u - 1/(2 beta))², scores are log-ratios not multiplied by beta.
 
     Minimizer u* = (2P-1)/(2 beta), finite also for certain preferences. The paper, OpenRLHF and
-    EasyLM sum the log-ratio over tokens, TRL and HALOs average it: for those give averages, and a
-    beta smaller by about the length. Raises ValueError unless beta > 0.
+    EasyLM sum the log-ratio over tokens, TRL and HALOs average it: for those give averages. The
+    averaged optimum is a summed margin of n/(2 beta), so the same optimum needs a beta larger by
+    the length n. Raises ValueError unless beta > 0.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     return pair_loss(partial(links.square, target=0.5 / beta), chosen, rejected, label)
 
 
@@ -195,7 +206,6 @@ def dppo(
 
     Raises ValueError unless T > 0 and 0 < rejected_scale <= 1.
     """
-    require(temperature > 0, "temperature", temperature, "temperature > 0")
     _check_scale("rejected_scale", rejected_scale)
     return pair_loss(
         links.logistic,

@@ -12,7 +12,7 @@ from torch import Tensor
 from .grid import Number
 from .links import logistic
 from .logprobs import LogProbs
-from .registry import loss, require
+from .registry import loss, require, upcast
 
 
 def kto_baseline(mismatched_ratio: Tensor) -> Tensor:
@@ -21,11 +21,11 @@ def kto_baseline(mismatched_ratio: Tensor) -> Tensor:
     Text: completions rotated by one in the batch (a batch of one gives nothing). Segments have no
     mismatch; take all log-ratios of the batch, as Diffusion-KTO does, or a moving mean of them.
     """
-    return mismatched_ratio.mean().clamp(min=0).detach()
+    return upcast(mismatched_ratio).mean().clamp(min=0).detach()
 
 
-@loss("kto", kind="point", evidence="C", score="ρ", link="λ σ(-u)", margin="z", trl="kto",
-      paper="KTO, arXiv:2402.01306")  # fmt: skip
+@loss("kto", kind="point", evidence="C", score="ρ", link="λ σ(-u)", margin="z",
+      temperature="β", trl="kto",      paper="KTO, arXiv:2402.01306")  # fmt: skip
 def kto(
     score: Tensor,
     desirable: Tensor,
@@ -39,6 +39,7 @@ def kto(
 
     Scores are log-ratios not multiplied by beta, z = `kto_baseline`; values lie in (0, λ). Keep
     λ_D n_D/(λ_U n_U) in [1, 4/3].
+    Raises ValueError unless beta > 0.
     """
     u = beta * (score - baseline)
     return torch.where(
@@ -46,7 +47,7 @@ def kto(
     )
 
 
-@loss("apo_zero_unpaired", kind="point", evidence="C", score="ρ", link="λ σ(-u)",
+@loss("apo_zero_unpaired", kind="point", evidence="C", score="ρ", link="λ σ(-u)", temperature="β",
       trl="kto: apo_zero_unpaired", paper="APO, arXiv:2408.06266")  # fmt: skip
 def apo_zero_unpaired(
     score: Tensor,
@@ -56,7 +57,10 @@ def apo_zero_unpaired(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """KTO with z = 0: 1 - σ(beta ρ) for good and σ(beta ρ) for bad items, weighted by side."""
+    """KTO with z = 0: 1 - σ(beta ρ) for good and σ(beta ρ) for bad items, weighted by side.
+
+    Raises ValueError unless beta > 0.
+    """
     u = beta * score
     return torch.where(
         desirable, desirable_weight * torch.sigmoid(-u), undesirable_weight * torch.sigmoid(u)
@@ -90,14 +94,18 @@ def diffusion_kto(
     desirable: Tensor,
     baseline: Number,
     weight: Number = 1.0,
+    kl: Number = 0.0,
     *,
     utility: Literal["kto", "loss_averse", "risk_seeking"] = "kto",
 ) -> Tensor:
-    """Diffusion-KTO: ω (1 - U(±(s - z))), s = β(error of reference - own), z = max(0, mean s).
+    """Diffusion-KTO: ω (1 - U(±(s - z))) + kl, s = β(error of reference - own), z = max(0, mean s).
 
     U(x): kto σ(x), loss_averse log σ(x), risk_seeking -log σ(-x). `kto` with z of the batch. The
-    form of risk_seeking is from memory and unverified.
+    form of risk_seeking is from memory and unverified. kl: a divergence to the reference, [N].
+    Raises ValueError for risk_seeking without one: alone it is unbounded below.
     """
+    if utility == "risk_seeking":
+        _check_kl("utility = 'risk_seeking'", score, kl)
     u = score - baseline
     u = torch.where(desirable, u, -u)
     forms = {
@@ -106,10 +114,11 @@ def diffusion_kto(
         "risk_seeking": lambda u: 1 - logistic(-u),
     }
     require(utility in forms, "utility", repr(utility), "one of: " + ", ".join(forms))
-    return weight * forms[utility](u)
+    return weight * forms[utility](u) + kl
 
 
-@loss("pmpo", kind="point", evidence="2", score="log π", link="±s", regularizer="β KL(π_ref ‖ π)",
+@loss("pmpo", beta="coefficient", kind="point", evidence="2", score="log π", link="±s",
+      regularizer="β KL(π_ref ‖ π)",
       paper="Preference Optimization as Probabilistic Inference")  # fmt: skip
 def pmpo(
     log_prob: Tensor, desirable: Tensor, kl: Number = 0.0, *, alpha: float = 0.5, beta: float = 0.3
@@ -117,20 +126,17 @@ def pmpo(
     """PMPO: -alpha mean log π over good + (1-alpha) mean log π over bad + beta KL(π_ref || π).
 
     One value per item, weighted so that their mean is this sum. alpha = 1, beta = 0: maximum
-    likelihood of the good ones. Form, alpha and beta as in
-    reimplementations of Dreamer 4, the paper itself not read.
-    Raises ValueError unless 0 <= alpha <= 1, and for alpha < 1 with bad items and no KL term: then
-    it is unbounded below.
+    likelihood of the good ones. Form, alpha and beta as in reimplementations of Dreamer 4, the
+    paper itself not read. Raises ValueError unless 0 <= alpha <= 1, and for alpha < 1 with bad
+    items and no KL term with a gradient: then it is unbounded below.
     """
     require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
     good = int(desirable.sum())
     bad = desirable.numel() - good
-    if alpha < 1 and bad and (beta <= 0 or not isinstance(kl, Tensor)):
-        raise ValueError(
-            f"pmpo: alpha = {alpha} with {bad} undesirable items, beta = {beta} and "
-            f"{'a' if isinstance(kl, Tensor) else 'no'} kl tensor is unbounded below; expected "
-            "beta > 0 with kl, or alpha = 1"
-        )
+    if alpha < 1 and bad:
+        case = f"alpha = {alpha} with {bad} undesirable items"
+        require(beta > 0, "beta", beta, f"beta > 0: {case} is unbounded below without its KL")
+        _check_kl(case, log_prob, kl)
     of_good = -alpha * log_prob.numel() / max(good, 1) * log_prob
     of_bad = (1 - alpha) * log_prob.numel() / max(bad, 1) * log_prob
     return torch.where(desirable, of_good, of_bad) + beta * kl
@@ -149,7 +155,15 @@ def ulma(
     """ULMA: -log π/n for demonstrations; for others ℓ(-(beta ρ + c)) or (rating - beta ρ - c)².
 
     demonstration: bool [N]. c = log_z stands for log Z(x). Without `rating` the others are all bad.
+    Raises ValueError unless beta > 0.
     """
     r = beta * item.ratio + log_z
     other = logistic(-r) if rating is None else (rating - r).square()
     return torch.where(demonstration, item.nll, other)
+
+
+def _check_kl(case: str, score: Tensor, kl: Number) -> None:
+    """A constant divergence bounds nothing: it must move with the scores."""
+    moves = isinstance(kl, Tensor) and (kl.requires_grad or not score.requires_grad)
+    found = "a tensor without gradient" if isinstance(kl, Tensor) else kl
+    require(moves, "kl", found, f"a KL tensor that is differentiated: {case} is unbounded below")

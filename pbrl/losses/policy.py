@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .grid import Number, pair_loss
-from .links import exp_linear, hinge, logistic, square
+from .links import expm1_linear, hinge, logistic, square
 from .logprobs import LogProbs, log1mexp
 from .registry import loss, require
 
@@ -22,7 +22,10 @@ from .registry import loss, require
 @loss("sigmoid_norm", kind="policy", evidence="C", score="βρ/n", trl="sigmoid_norm", aka="LN-DPO",
       paper="LN-DPO, The Hitchhiker's Guide to Human Alignment with *PO")  # fmt: skip
 def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
-    """Length-normalized DPO: ℓ(beta (ρ_w/n_w - ρ_l/n_l)); wants beta larger by about the length."""
+    """Length-normalized DPO: ℓ(beta (ρ_w/n_w - ρ_l/n_l)); wants beta larger by about the length.
+
+    Raises ValueError unless beta > 0.
+    """
     return pair_loss(logistic, chosen.mean_ratio, rejected.mean_ratio, temperature=beta)
 
 
@@ -33,6 +36,7 @@ def h_dpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: flo
 
     Optimum π ∝ π_ref^(1/alpha) exp(r/(alpha beta)); alpha = 1: DPO. Structure confirmed, derived
     here.
+    Raises ValueError unless beta > 0.
     """
     scores = [x._replace(policy=alpha * x.policy).ratio for x in (chosen, rejected)]
     return pair_loss(logistic, *scores, temperature=beta)
@@ -54,12 +58,13 @@ def f_dpo(
 
     reverse_kl ρ (DPO); forward_kl 1 - e^-ρ; js_divergence log 2 + log σ(ρ); alpha_divergence
     (e^((alpha-1)ρ) - 1)/(alpha-1), which is forward KL at alpha 0 and tends to reverse KL at 1.
+    Raises ValueError unless beta > 0.
     """
     forms = {
         "reverse_kl": lambda ρ: ρ,
-        "forward_kl": lambda ρ: 1 - exp_linear(-ρ),
+        "forward_kl": lambda ρ: -expm1_linear(-ρ),
         "js_divergence": F.logsigmoid,
-        "alpha_divergence": lambda ρ: (exp_linear((alpha - 1) * ρ) - 1) / (alpha - 1),
+        "alpha_divergence": lambda ρ: expm1_linear((alpha - 1) * ρ) / (alpha - 1),
     }
     require(divergence in forms, "divergence", repr(divergence), "one of: " + ", ".join(forms))
     require(divergence != "alpha_divergence" or alpha != 1, "alpha", 1, "not 1; use reverse_kl")
@@ -83,13 +88,15 @@ def mrpo(
     a = |m₂|/(|m₁|+|m₂|), m_k the margin of reference k. log π₂ is first clipped to
     (1 ± clip · share) log π₁, share the item's part of both references' log-probabilities of the
     pair. Equal references: DPO. All as in the authors' code.
+    Raises ValueError unless beta > 0.
     """
     base = (chosen.base, rejected.base)
     second = (chosen_second_reference, rejected_second_reference)
     margin = [(x[0] - x[1]).abs() for x in (base, second)]
     a = margin[1] / (margin[0] + margin[1] + 1e-6)
     size = [(x + y).abs() for x, y in zip(base, second, strict=True)]
-    share = size[0] / (size[0] + size[1])
+    # Both are 0 for a uniform reference of log-probability 0, where the share plays no part.
+    share = size[0] / (size[0] + size[1]).clamp(min=1e-30)
     mixed = []
     for one, two, part in zip(base, second, (share, 1 - share), strict=True):
         reach = clip * part * one.abs()
@@ -119,7 +126,6 @@ def simpo(
     cpo_alpha · NLL. Its betas are not comparable with those of summed log-probabilities.
     Raises ValueError unless beta > 0.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     margin = gamma / beta
     return pair_loss(logistic, chosen.mean, rejected.mean, label, margin=margin, temperature=beta)
 
@@ -146,10 +152,11 @@ def alphapo(
 ) -> Tensor:
     """AlphaPO: SimPO with reward (1 - p̄^-alpha)/alpha, p̄ the geometric mean token probability.
 
-    alpha -> 0: `simpo`. Raises ValueError for alpha = 0.
+    alpha -> 0: `simpo`. Raises ValueError for alpha = 0, beta <= 0 and p̄ > 1.
     """
     require(alpha != 0, "alpha", alpha, "not 0; use simpo")
-    scores = [(1 - exp_linear(-alpha * x.mean)) / alpha for x in (chosen, rejected)]
+    _check_probabilities(chosen, rejected)
+    scores = [-expm1_linear(-alpha * x.mean) / alpha for x in (chosen, rejected)]
     return pair_loss(logistic, *scores, margin=gamma / beta, temperature=beta)
 
 
@@ -174,6 +181,7 @@ def dpo_nll(
     """DPO + alpha NLL(chosen); TRL's loss_type ["sigmoid", "sft"], loss_weights [1, alpha].
 
     That iterative RPO divides by this count of tokens is from memory and unverified.
+    Raises ValueError unless beta > 0.
     """
     dpo = pair_loss(logistic, chosen.ratio, rejected.ratio, temperature=beta)
     return dpo + alpha * chosen.nll
@@ -191,7 +199,8 @@ def cpo(
 ) -> Tensor:
     """Contrastive preference optimization: ℓ(beta (log π_w - log π_l)) + alpha NLL(chosen).
 
-    alpha (TRL: cpo_alpha) = 0: DPO with a uniform reference.
+    alpha (TRL: cpo_alpha) = 0: DPO with a uniform reference. TRL's hinge and ipo for CPO are
+    `tpo_triple` with gold = chosen and that link. Raises ValueError unless beta > 0.
     """
     pair = pair_loss(logistic, chosen.policy, rejected.policy, label, temperature=beta)
     return pair + alpha * chosen.nll
@@ -207,14 +216,15 @@ def slic(
     return pair + nll_weight * chosen.nll
 
 
-@loss("orpo", kind="policy", evidence="C", score="log-odds of p̄", link="β ℓ", regularizer="NLL",
-      trl="orpo", paper="ORPO, arXiv:2403.07691")  # fmt: skip
+@loss("orpo", beta="coefficient", kind="policy", evidence="C", score="log-odds of p̄",
+      link="β ℓ", regularizer="NLL", trl="orpo", paper="ORPO, arXiv:2403.07691")  # fmt: skip
 def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
     """ORPO: NLL(chosen) + beta ℓ(log odds(p̄_w) - log odds(p̄_l)), odds(p) = p/(1-p).
 
     beta is the paper's λ. The gradient of the log-odds is 1/(1-p̄): it explodes as p̄ -> 1, where
-    1 - p̄ is kept at least 1e-7.
+    1 - p̄ is kept at least 1e-7. Raises ValueError for p̄ > 1, as densities may be.
     """
+    _check_probabilities(chosen, rejected)
     odds = [x.mean - log1mexp(x.mean) for x in (chosen, rejected)]
     return chosen.nll + beta * pair_loss(logistic, *odds)
 
@@ -233,13 +243,15 @@ def tpo_triple(
 ) -> Tensor:
     """TPO: the pair loss without reference + alpha NLL of a third, gold item; gold = chosen: `cpo`.
 
-    Repository: beta 0.2, alpha 0.9; TRL: beta 0.01, alpha (tpo_alpha) 1.
+    ipo takes log-probabilities averaged over tokens, as TRL does. Repository: beta 0.2, alpha 0.9;
+    TRL: beta 0.01, alpha (tpo_alpha) 1. Raises ValueError unless beta > 0.
     """
-    forms = {"sigmoid": (logistic, beta), "hinge": (hinge, beta)}
-    forms["ipo"] = (partial(square, target=0.5 / beta), 1.0)
-    require(link in forms, "link", repr(link), "one of: " + ", ".join(forms))
-    form, temperature = forms[link]
-    pair = pair_loss(form, chosen.policy, rejected.policy, temperature=temperature)
+    require(link in ("sigmoid", "hinge", "ipo"), "link", repr(link), "sigmoid, hinge or ipo")
+    if link == "ipo":
+        pair = pair_loss(partial(square, target=0.5 / beta), chosen.mean, rejected.mean)
+    else:
+        form = hinge if link == "hinge" else logistic
+        pair = pair_loss(form, chosen.policy, rejected.policy, temperature=beta)
     return pair + alpha * gold.nll
 
 
@@ -256,6 +268,12 @@ def tpo_l(
     gamma: float = 0.5,
 ) -> Tensor:
     """TPO-L: `simpo` + alpha NLL of the gold item. Raises ValueError unless beta > 0."""
-    require(beta > 0, "beta", beta, "beta > 0")
     pair = pair_loss(logistic, chosen.mean, rejected.mean, margin=gamma / beta, temperature=beta)
     return pair + alpha * gold.nll
+
+
+def _check_probabilities(chosen: LogProbs, rejected: LogProbs) -> None:
+    for side, item in (("chosen", chosen), ("rejected", rejected)):
+        highest = float(item.mean.detach().max())
+        expected = "log-probabilities, at most 0"
+        require(highest <= 0, f"{side}.policy", f"{highest:g} per token at its highest", expected)

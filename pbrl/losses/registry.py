@@ -3,9 +3,11 @@
 A loss itself is a plain function of tensors: it can be copied without this file.
 """
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -17,6 +19,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {}
 """Every named loss; each carries `meta`, the keywords given to its decorator."""
 
 _MARKS = ("desirable", "demonstration", "positive", "present")
+# Numbers that must be positive; a loss whose beta is the weight of a term says beta="coefficient".
+_POSITIVE = ("beta", "temperature", "tau", "eta")
 # In these kinds every tensor has one value per item; the others state their own shapes.
 _ONE_SHAPE = ("pair", "tie", "policy", "point", "regularizer", "game")
 
@@ -28,26 +32,27 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
     are its place in the grid (score, link, margin, scale, weight, regularizer), whether its formula
     was read in code or paper (evidence), other names (aka) and TRL's name (trl).
 
-    The registered function computes half-precision inputs in float32 and raises ValueError, naming
-    the argument, for shapes that do not match, empty tensors, NaN and infinity. The bare function
-    is its `__wrapped__`, for torch.func transforms, under which a value cannot be looked at.
+    The registered function computes half-precision inputs in float32, takes a `label` of any dtype
+    and raises ValueError, naming the loss and the argument, for shapes that do not match, empty
+    tensors, items without tokens, NaN and infinity. The bare function is its `__wrapped__`, for
+    torch.func transforms, under which a value cannot be looked at.
     """
 
     def register(function: Loss) -> Loss:
         if name in LOSSES:
             raise ValueError(f"loss {name!r} is already registered; choose another name")
-        arguments = tuple(inspect.signature(function).parameters)
+        signature = inspect.signature(function)
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Tensor:
-            args = tuple(_upcast(a) for a in args)
-            kwargs = {k: _upcast(v) for k, v in kwargs.items()}
-            given = _tensors(dict(zip(arguments, args, strict=False)) | kwargs)
-            _check_inputs(name, given, one_shape=kind in _ONE_SHAPE)
-            value = function(*args, **kwargs)
-            # One fused test of the result; the culprit is looked for only when it fails.
-            if not torch.isfinite(value.detach().sum()):
-                _explain_not_finite(name, given, value)
+            bound = signature.bind(*args, **kwargs)
+            with naming(name):
+                if coordinates.get("beta") != "coefficient":
+                    _check_positive(bound.arguments)
+                bound.arguments |= prepare(bound.arguments, one_shape=kind in _ONE_SHAPE)
+                value = function(*bound.args, **bound.kwargs)
+                if not torch.isfinite(value.detach().sum()):
+                    _explain_result(bound.arguments, value)
             return value
 
         checked.meta = {"kind": kind, "paper": paper} | coordinates  # type: ignore[attr-defined]
@@ -57,18 +62,49 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
     return register
 
 
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the loss's name before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"loss {name!r}: {error}") from None
+
+
 def require(holds: bool, argument: str, found: object, expected: str) -> None:
     """Raise ValueError naming the argument, what was found and what is expected, unless `holds`."""
     if not holds:
         raise ValueError(f"{argument} = {found}; expected {expected}")
 
 
-def _upcast(value: Any) -> Any:
+def require_shape(argument: str, value: Tensor, shape: Sequence[int]) -> None:
+    """Raise ValueError naming the argument unless the tensor has this shape."""
+    require(value.shape == tuple(shape), argument, f"shape {tuple(value.shape)}", f"{tuple(shape)}")
+
+
+def upcast(value: Any) -> Any:
+    """A half-precision tensor, or a record of tensors, in float32; anything else as it is."""
     if isinstance(value, Tensor):
         return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
     if _is_record(value):
-        return type(value)(*(_upcast(v) for v in value))
+        return type(value)(*(upcast(v) for v in value))
     return value
+
+
+def prepare(given: dict[str, Any], *, one_shape: bool) -> dict[str, Any]:
+    """The arguments in the dtypes a loss computes in; raises ValueError as `loss` says.
+
+    one_shape: every tensor must have the shape of the first; else only the fields of one record.
+    """
+    given = {argument: upcast(value) for argument, value in given.items()}
+    found = _tensors(given)
+    require(bool(found), "arguments", "no tensor", "scores")
+    _check_kinds(found)
+    _check_shapes(found, one_shape)
+    _check_finite(given, found)
+    if isinstance(given.get("label"), Tensor):
+        given["label"] = given["label"].to(next(iter(found.values())).dtype)
+    return given
 
 
 def _is_record(value: Any) -> bool:
@@ -86,42 +122,60 @@ def _tensors(given: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _check_inputs(name: str, given: dict[str, Tensor], *, one_shape: bool) -> None:
-    if not given:
-        raise ValueError(f"loss {name!r}: found no tensor among the arguments; expected scores")
-    first = next(iter(given))
-    if not given[first].is_floating_point():
-        raise ValueError(f"loss {name!r}: {first} is of {given[first].dtype}; expected floats")
+def _check_positive(given: dict[str, Any]) -> None:
+    for argument in _POSITIVE:
+        value = given.get(argument, 1)
+        require(isinstance(value, Tensor) or value > 0, argument, value, f"{argument} > 0")
+
+
+def _check_kinds(found: dict[str, Tensor]) -> None:
+    first, scores = next(iter(found.items()))
+    require(scores.is_floating_point(), first, scores.dtype, "floats")
+    for argument, value in found.items():
+        shape = f"shape {tuple(value.shape)}"
+        require(value.numel() > 0, argument, f"empty, {shape}", "one item or more")
+        if argument in _MARKS:
+            require(value.dtype == torch.bool, argument, value.dtype, "torch.bool")
+
+
+def _check_shapes(found: dict[str, Tensor], one_shape: bool) -> None:
+    alike: dict[str, str] = {}  # what must have one shape -> its first tensor
+    for argument, value in found.items():
+        record, dot, field = argument.rpartition(".")
+        if (one_shape or dot) and value.dim() > 0:
+            first = alike.setdefault("" if one_shape else record, argument)
+            shape, expected = tuple(value.shape), tuple(found[first].shape)
+            require(shape == expected, argument, f"shape {shape}", f"{expected} as of {first}")
+        if field == "mask":
+            some = bool((value.sum(-1) > 0).all())
+            require(some, argument, "no token in some item", "at least one token")
+
+
+def _check_finite(given: dict[str, Any], found: dict[str, Tensor]) -> None:
     for argument, value in given.items():
-        if value.numel() == 0:
-            raise ValueError(
-                f"loss {name!r}: {argument} is empty, shape {tuple(value.shape)}; expected one "
-                "item or more"
-            )
-        if argument in _MARKS and value.dtype != torch.bool:
-            raise ValueError(f"loss {name!r}: {argument} is of {value.dtype}; expected torch.bool")
-        if one_shape and value.dim() > 0 and value.shape != given[first].shape:
-            raise ValueError(
-                f"loss {name!r}: {argument} has shape {tuple(value.shape)} but {first} has "
-                f"{tuple(given[first].shape)}; expected one shape, one value per item"
-            )
-
-
-def _explain_not_finite(name: str, given: dict[str, Tensor], value: Tensor) -> None:
-    for argument, tensor in given.items():
+        if isinstance(value, float):
+            require(math.isfinite(value), argument, value, "a finite number")
+    floats = {a: t.detach() for a, t in found.items() if t.is_floating_point()}
+    # One fused test of all; the culprit is looked for only when it fails.
+    if torch.isfinite(torch.stack([t.sum().double() for t in floats.values()])).all():
+        return
+    for argument, tensor in floats.items():
         bad = ~torch.isfinite(tensor)
         if bad.any():
             at = tuple(int(i) for i in bad.nonzero()[0])
             raise ValueError(
-                f"loss {name!r}: {argument} has {int(bad.sum())} values of {bad.numel()} that are "
-                f"NaN or infinite, the first ({tensor[at].item()}) at {list(at)}; expected finite "
-                "values (drop skipped pairs and absent items first)"
+                f"{argument} has {int(bad.sum())} values of {bad.numel()} that are NaN or infinite,"
+                f" the first ({tensor[at].item()}) at {list(at)}; expected finite values "
+                "(drop skipped pairs first, fill absent items with any number)"
             )
-    if not torch.isfinite(value).all():
-        largest = max(
-            float(t.detach().abs().max()) for t in given.values() if t.dtype != torch.bool
-        )
-        raise ValueError(
-            f"loss {name!r}: the result is not finite although every input is; the largest input "
-            f"is {largest:g} in size, expected at most about 1e4"
-        )
+
+
+def _explain_result(given: dict[str, Any], value: Tensor) -> None:
+    if torch.isfinite(value).all():  # only the sum overflowed
+        return
+    sizes = (t.detach().abs().max() for t in _tensors(given).values() if t.dtype != torch.bool)
+    largest = max(float(size) for size in sizes)
+    raise ValueError(
+        "the result is not finite although every input is; the largest input is "
+        f"{largest:g} in size, expected at most about 1e4"
+    )

@@ -8,7 +8,7 @@ from .logprobs import LogProbs
 from .registry import loss
 
 
-@loss("nll", kind="regularizer", evidence="C", default="1", trl="sft, rpo_alpha",
+@loss("nll", kind="regularizer", evidence="C", default="1", trl="sft; rpo_alpha (<=0.28)",
       paper="CPO, SLiC-HF, ORPO, iterative RPO")  # fmt: skip
 def nll(item: LogProbs) -> Tensor:
     """-log π/n of one side, usually the chosen: keeps its likelihood from falling."""
@@ -44,11 +44,11 @@ def behavior_cloning(log_prob: Tensor) -> Tensor:
     return -log_prob
 
 
-@loss("xpo", kind="regularizer", evidence="C", default="1e-5", trl="xpo alpha",
+@loss("xpo", kind="regularizer", evidence="C", default="1e-5", trl="xpo alpha (<=0.28)",
       paper="XPO, arXiv:2405.21046")  # fmt: skip
 def xpo(log_prob: Tensor) -> Tensor:
     """log π of samples of the reference policy: optimism, it lowers what is already known."""
-    return log_prob.clone()
+    return log_prob.clone()  # adding to the result in place must not change the argument
 
 
 @loss("kl_k3", kind="regularizer", evidence="C", default="β",

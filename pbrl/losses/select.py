@@ -1,16 +1,16 @@
 """A loss picked by name, as a function of what the caller has: scores or log-probabilities."""
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .logprobs import LogProbs
-from .registry import LOSSES
+from .registry import LOSSES, naming, prepare, require
 
 SegmentLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 PolicyLoss = Callable[..., Tensor]
@@ -37,8 +37,9 @@ def segment_loss(name: str | Callable[..., Tensor], **params: Any) -> SegmentLos
     1 second, 0.5 a tie, other values in [0, 1] soft labels. A callable
     `f(chosen, rejected[, label], *, ...)` may be given in place of a name.
 
-    Raises ValueError here for a loss that needs more than two scores or has no such parameter, and
-    in the call for NaN labels, labels outside [0, 1] and ties with a loss that has none.
+    Raises ValueError here for a loss that needs more than two scores, has no such parameter or not
+    this value of it, and in the call for NaN labels, labels outside [0, 1] and ties with a loss
+    that has none.
     """
     function, shown = _named(name)
     soft = _check_takes_scores(function, shown, params)
@@ -69,9 +70,14 @@ def bradley_terry(
 
     With `rejected_scale` λ < 1 the biased form of CPL. Same checks as `segment_loss`.
     """
+    return _scaled(rejected_scale)(score_first, score_second, labels)
+
+
+@functools.cache
+def _scaled(rejected_scale: float) -> SegmentLoss:
     if rejected_scale == 1.0:
-        return segment_loss("sigmoid")(score_first, score_second, labels)
-    return segment_loss("cpl", rejected_scale=rejected_scale)(score_first, score_second, labels)
+        return segment_loss("sigmoid")
+    return segment_loss("cpl", rejected_scale=rejected_scale)
 
 
 def policy_loss(
@@ -88,8 +94,8 @@ def policy_loss(
     and the beta. A loss of log-probabilities gets them as they are. `data`: what the loss takes
     beside the two.
 
-    Raises ValueError for a loss that takes neither scores nor log-probabilities of a pair and for
-    parameters the loss does not have.
+    Raises ValueError for a loss that takes neither scores nor log-probabilities of a pair, for
+    parameters the loss does not have, and in the call as every registered loss does.
     """
     function, shown = _named(name)
     kind = _kind(function)
@@ -107,10 +113,18 @@ def policy_loss(
         raise ValueError(f"loss {shown!r} has no parameter 'beta'; it takes: {_list(settings)}")
     _check_settings(shown, settings, params)
     if not of_scores:
-        return partial(function, **params)
+        return functools.partial(function, **params)
+    require(beta is None or beta > 0, "beta", beta, "beta > 0")
     scale = 1.0 if own_beta else (0.1 if beta is None else beta)
 
     def of_pair(chosen: LogProbs, rejected: LogProbs, *data: Any) -> Tensor:
+        with naming(shown):
+            given = prepare({"chosen": chosen, "rejected": rejected}, one_shape=True)
+        for side, item in given.items():
+            require(
+                item.reference is not None, f"{side}.reference", None, "LogProbs(policy, reference)"
+            )
+        chosen, rejected = given.values()
         ratios = [x.mean_ratio if average else x.ratio for x in (chosen, rejected)]
         if scale != 1.0:
             ratios = [scale * ratio for ratio in ratios]
@@ -167,18 +181,21 @@ def _check_takes_scores(
             "such as 'sigmoid'"
         )
     _check_settings(shown, _settings(function), params)
+    # A value outside its range is to be found here, not in the first training session.
+    try:
+        function(torch.zeros(1), torch.zeros(1), **params)
+    except TypeError as error:
+        raise ValueError(f"loss {shown!r}: parameters {params}: {error}") from None
     return "label" in parameters
 
 
 def _check_labels(labels: Tensor) -> None:
-    low, high = labels.detach().aminmax() if labels.numel() else (labels, labels)
-    if labels.numel() and not (low >= 0 and high <= 1):
+    if labels.numel() == 0:
+        return
+    low, high = (float(x) for x in labels.detach().aminmax())
+    if not (low >= 0 and high <= 1):
         skipped = int(labels.isnan().sum())
-        if skipped:
-            raise ValueError(
-                f"labels: {skipped} of {labels.numel()} are NaN (skipped); drop skipped pairs first"
-            )
-        raise ValueError(
-            f"labels lie in [{float(low):g}, {float(high):g}]; "
-            "expected P(second preferred), in [0, 1]"
-        )
+        found = f"NaN (skipped) for {skipped} of {labels.numel()} pairs"
+        require(not skipped, "labels", found, "none: drop skipped pairs first")
+        found = f"values in [{low:g}, {high:g}]"
+        require(False, "labels", found, "P(second preferred), in [0, 1]")

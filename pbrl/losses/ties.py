@@ -45,7 +45,7 @@ def davidson(
     """-log of P(win) : P(loss) : P(tie) = e^(d/2) : e^(-d/2) : nu, d = chosen - rejected.
 
     P(tie) is at most nu/(2+nu), at d = 0; nu = e^alpha - 1 matches Rao-Kupper there. nu = 0:
-    `sigmoid` without ties. The model is standard; the default is ours.
+    `sigmoid` without ties. The model is standard, written from memory; the default is ours.
     Raises ValueError for negative nu, ties with nu = 0, and labels other than 0, 0.5, 1.
     """
     require(nu >= 0, "nu", nu, "nu >= 0")
@@ -58,16 +58,17 @@ def davidson(
     # log(e^h + e^-h + nu) with h = |d|/2, the largest exponent taken out.
     h = half.abs()
     rest = torch.exp(-h)
-    return h + torch.log1p(rest * (rest + nu)) - ahead - win * lose * math.log(nu)
+    # h - ahead is exactly 0 for a clear winner: added first, large scores would round the rest off.
+    return torch.log1p(rest * (rest + nu)) + (h - ahead) - win * lose * math.log(nu)
 
 
 def _outcomes(label: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor]:
     """1 where the label is a win or a tie, and 1 where it is a loss or a tie."""
     if not isinstance(label, Tensor):
         label = torch.full_like(like, label, requires_grad=False)
-    twice = 2 * label
-    if not bool((twice == twice.round()).all()):
-        between = label[twice != twice.round()]
+    other = (label != 0) & (label != 0.5) & (label != 1)
+    if bool(other.any()):
+        between = label[other]
         raise ValueError(
             f"label: {between.numel()} of {label.numel()} are not 0, 0.5 or 1, the first "
             f"{float(between[0]):g}; three outcomes have no soft labels, use a pair loss"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .links import exp_linear, logistic
 from .logprobs import LogProbs
-from .registry import loss, require
+from .registry import loss, require, require_shape, upcast
 
 
 class Tokens(NamedTuple):
@@ -23,11 +23,8 @@ class Tokens(NamedTuple):
 
     def sums(self) -> LogProbs:
         """The sums and lengths that the losses of `policy` take."""
-        return LogProbs(
-            (self.policy * self.mask).sum(-1),
-            (self.reference * self.mask).sum(-1),
-            self.mask.sum(-1),
-        )
+        policy, reference, mask = upcast(self)
+        return LogProbs((policy * mask).sum(-1), (reference * mask).sum(-1), mask.sum(-1))
 
 
 @loss("ld_dpo", kind="token", evidence="C", score="β Σ w_t ρ_t", trl="ld_alpha",
@@ -38,6 +35,7 @@ def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float 
     alpha = 1: DPO; alpha = 0: both cut to one length. Raises ValueError unless 0 <= alpha <= 1.
     """
     require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
+    _check_sides("mask", (chosen, chosen.mask), (rejected, rejected.mask))
     shared = torch.minimum(chosen.mask.sum(-1), rejected.mask.sum(-1)).unsqueeze(-1)
     scores = []
     for item in (chosen, rejected):
@@ -62,9 +60,12 @@ def bmc(
     *_differs: bool [N, T], tokens not in the other item (difflib; stop words left out). delta 1.5
     to 3, beta 0.01 to 0.05; delta = 0: DPO. Bridging, the other half of the method, changes the
     data.
+    Raises ValueError unless beta > 0.
     """
+    sides = (chosen, chosen_differs), (rejected, rejected_differs)
+    _check_sides("differs", *sides)
     scores = []
-    for item, differs in ((chosen, chosen_differs), (rejected, rejected_differs)):
+    for item, differs in sides:
         rarity = exp_linear(-item.policy.detach()).clamp(max=delta)
         scores.append(item.score(1 + differs * rarity))
     return logistic(beta * (scores[0] - scores[1]))
@@ -84,7 +85,9 @@ def two_d_dpo(
 
     The paper keeps the best segments of the chosen and the worst of the rejected item. One value
     everywhere: DPO with another beta. Unverified, from memory.
+    Raises ValueError unless beta > 0.
     """
+    _check_sides("value", (chosen, chosen_value), (rejected, rejected_value))
     return logistic(beta * (chosen.score(chosen_value) - rejected.score(rejected_value)))
 
 
@@ -96,8 +99,8 @@ class Gates(NamedTuple):
     divergence: Tensor
 
 
-@loss("sparse_po", kind="token", evidence="C", score="β Σ m_t ρ_t", margin="β Σ m'_t KL_t",
-      paper="SparsePO: Sparse Token Masks")  # fmt: skip
+@loss("sparse_po", kind="token", evidence="C", score="β Σ m_t ρ_t",
+      margin="β(Σ m' KL_l - Σ m' KL_w)", paper="SparsePO: Sparse Token Masks")  # fmt: skip
 def sparse_po(
     chosen: Tokens,
     rejected: Tokens,
@@ -110,13 +113,21 @@ def sparse_po(
 
     The masks are learned (with an L1 term) or activations of the reference. m = 1, m' = 0: DPO;
     both 1: TDPO₁. beta 0.8 for summaries, 0.1 for dialogs.
+    Raises ValueError unless beta > 0.
     """
+    _check_sides("gates", (chosen, chosen_gates.ratio), (rejected, rejected_gates.ratio))
     u = chosen.score(chosen_gates.ratio) - rejected.score(rejected_gates.ratio)
     kl = [
         (gates.kl * gates.divergence * item.mask).sum(-1)
         for item, gates in ((chosen, chosen_gates), (rejected, rejected_gates))
     ]
     return logistic(beta * (u + kl[0] - kl[1]))
+
+
+def _check_sides(argument: str, *sides: tuple[Tokens, Tensor]) -> None:
+    # The two sides may be padded to different lengths, but have as many items.
+    for side, (item, data) in zip(("chosen", "rejected"), sides, strict=True):
+        require_shape(f"{side}_{argument}", data, (len(sides[0][1]), item.policy.shape[-1]))
 
 
 def wpo_weight(log_prob: Tensor, log_sum_square: Tensor, mask: Tensor) -> Tensor:
@@ -127,7 +138,8 @@ def wpo_weight(log_prob: Tensor, log_sum_square: Tensor, mask: Tensor) -> Tensor
     """
     length = mask.sum(-1)
     require(bool((length > 0).all()), "mask", "no token in some item", "at least one token")
-    return (((log_prob - log_sum_square) * mask).sum(-1) / length).exp().detach()
+    rarity = upcast(log_prob) - upcast(log_sum_square)
+    return ((rarity * mask).sum(-1) / length).exp().detach()
 
 
 @loss("cringe", kind="token", evidence="C", link="CE or top-k contrast",
@@ -146,10 +158,13 @@ def cringe(
 
     On each token of a negative item draw s* by softmax among the k largest other logits; the
     contrast is -log(e^s*/(e^s* + e^s_token)). k = 1 draws nothing. logits [N, T, V], tokens and
-    mask [N, T], positive bool [N]. Raises ValueError for k outside [1, V-1].
+    mask [N, T], positive bool [N]. Raises ValueError for k outside [1, V-1], for k > 1 without a
+    generator and for shapes that do not match.
     """
+    for argument, value in (("tokens", tokens), ("mask", mask)):
+        require_shape(argument, value, logits.shape[:-1])
+    require_shape("positive", positive, logits.shape[:1])
     count = mask.sum(-1)
-    require(bool((count > 0).all()), "mask", "no token in some item", "at least one token")
     own = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
     likelihood = logits.logsumexp(-1) - own
     contrast = logistic(_rival(logits, tokens, k, generator) - own)
@@ -164,6 +179,7 @@ def _rival(logits: Tensor, tokens: Tensor, k: int, generator: torch.Generator | 
     if k == 1:
         return top[..., 0]
     chance = top.detach().softmax(-1).flatten(0, -2)
+    require(generator is not None, "generator", None, f"a torch.Generator, as k = {k} draws tokens")
     drawn = torch.multinomial(chance, 1, generator=generator).view(*top.shape[:-1], 1)
     return top.gather(-1, drawn).squeeze(-1)
 
@@ -182,6 +198,9 @@ def pairwise_cringe(
 
     cringe_chosen, cringe_rejected: `cringe` of the two items; bias -> ∞ gives their sum. Gate and
     contrast are confirmed; the defaults and that the gate has no gradient are unverified.
+    Raises ValueError unless temperature > 0.
     """
+    require_shape("cringe_rejected", cringe_rejected, cringe_chosen.shape)
+    require_shape("margin", margin, cringe_chosen.shape)
     gate = torch.sigmoid((bias - margin) / temperature).detach()
     return gate * (cringe_chosen + cringe_rejected)

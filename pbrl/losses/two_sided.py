@@ -37,7 +37,6 @@ def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor
 
     Scores are log-ratios not multiplied by beta. Raises ValueError unless beta > 0.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     return (chosen - 0.5 / beta).square() + (rejected + 0.5 / beta).square()
 
 
@@ -56,7 +55,6 @@ def sppo(
     P = 1 and 0: `sppo_hard`. The authors' code halves the sum, TRL does not. Scores are log-ratios
     not multiplied by beta. Raises ValueError unless beta > 0.
     """
-    require(beta > 0, "beta", beta, "beta > 0")
     of_chosen = (chosen - (chosen_wins - 0.5) / beta).square()
     return of_chosen + (rejected - (rejected_wins - 0.5) / beta).square()
 

@@ -30,7 +30,12 @@ LossChoice = str | Mapping[str, Any]
 
 def chosen_loss(choice: LossChoice) -> SegmentLoss:
     """The loss of two scores and a label that a suite names; raises ConfigError if none is."""
-    given = {"name": choice} if isinstance(choice, str) else dict(choice)
+    given = {"name": choice} if isinstance(choice, str) else choice
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise ConfigError(
+            f"loss: found {choice!r}; expected the name of a loss, or a mapping of its name and "
+            'parameters such as {name: "robust", eps: 0.1}'
+        )
     try:
         return segment_loss(**given)
     except ValueError as error:

@@ -71,7 +71,7 @@ def example() -> Callable[..., Example]:
 def make_example(
     name: str, dtype: torch.dtype = torch.float64, size: float = 2.0, seed: int = 0
 ) -> Example:
-    """The example of a registered loss; KeyError when somebody added a loss without one."""
+    """A loss's own example, else that of its kind; KeyError when the kind has none for all."""
     function = losses.LOSSES[name]
     draw = Draw(dtype, size, seed)
     kind = function.meta["kind"]  # type: ignore[attr-defined]
@@ -189,7 +189,8 @@ SPECIAL: dict[str, Callable[[Any, Draw], Example]] = {
     "bco": _point(lambda d: (0.1,)),
     "point_bce": _point(lambda d: ()),
     "diffusion_kto": _point(lambda d: (0.1,)),
-    "pmpo": _point(lambda d: (d.unit(),)),
+    # The divergence must move with the scores.
+    "pmpo": lambda f, d: Example([d.score()], lambda s: f(s, d.mark(), s.abs())),
     "ulma": _ulma,
     "relative_po": _with(_scores, lambda d: (losses.prompt_weights(d.unit(N, N)),)),
     "relative_po_diagonal": _scores,

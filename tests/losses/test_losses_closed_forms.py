@@ -105,8 +105,10 @@ VALUES: list[tuple[str, Callable[[], Tensor], float]] = [
     ("point_bce", lambda: losses.point_bce(ONE, torch.tensor([True])), WIN),
     (
         "diffusion_kto",
-        lambda: losses.diffusion_kto(ONE, torch.tensor([True]), 0.0, utility="risk_seeking"),
-        1 - LOSE,
+        lambda: losses.diffusion_kto(
+            ONE, torch.tensor([True]), 0.0, 1.0, t(0.5), utility="risk_seeking"
+        ),
+        1.5 - LOSE,
     ),
     ("plackett_luce", lambda: losses.plackett_luce(t(LN3, 0, 0)), math.log(5 / 3) + math.log(2)),
     ("infonca", lambda: losses.infonca(t(LN3, 0), t(LN3, 0)), 0.75 * WIN + 0.25 * LOSE),
@@ -137,4 +139,6 @@ def test_value_worked_out_by_hand(function: Callable[[], Tensor], expected: floa
 def test_diagnostics() -> None:
     first, second = t(1, 1, 1, 1), t(2, 0, 1, 5)
     assert losses.accuracy(first, second, t(1, 1, 0, 0.5)).item() == pytest.approx(0.5)
+    skipped = t(1, 1, 0, float("nan"))
+    assert losses.accuracy(first, second, skipped).item() == pytest.approx(0.5)
     assert losses.displacement(t(-1, -2), t(-2, -1)).item() == 0.5

@@ -66,10 +66,26 @@ def test_robust_is_unbiased_under_flips(eps: float, u: float) -> None:
 
 def test_flips_of_one_rate_are_flip_nll_and_bounded() -> None:
     same(losses.nbpo(W, L, gamma_minus=0.2, gamma_plus=0.2), losses.flip_nll(W, L, eps=0.2))
-    same(losses.nbpo(W, L, gamma_minus=0.0), losses.sigmoid(W, L))
+    same(losses.nbpo(W, L, P, gamma_minus=0.0, gamma_plus=0.0), losses.sigmoid(W, L, P))
     assert (losses.flip_nll(1e4 * W, 1e4 * L, eps=0.2) <= -math.log(0.2) + 1e-12).all()
     written_out = -torch.log(0.7 * torch.sigmoid(W - L) + 0.1 * torch.sigmoid(L - W))
     same(losses.nbpo(W, L, gamma_minus=0.3, gamma_plus=0.1), written_out)
+
+
+@given(
+    u=st.floats(-30, 30),
+    minus=st.floats(0, 0.9),
+    plus=st.floats(0, 0.09),
+)
+def test_both_labels_of_nbpo_have_probabilities_that_sum_to_one(
+    u: float, minus: float, plus: float
+) -> None:
+    w = torch.tensor([u], dtype=torch.float64)
+    rates = {"gamma_minus": minus, "gamma_plus": plus}
+    both = [torch.exp(-losses.nbpo(w, 0 * w, y, **rates)) for y in (0.0, 1.0)]
+    same(both[0] + both[1], 0 * w + 1)
+    mixed = losses.nbpo(w, 0 * w, torch.tensor([0.25], dtype=torch.float64), **rates)
+    same(mixed, -0.75 * both[0].log() - 0.25 * both[1].log(), 1e-9)
 
 
 def test_box_cox_lies_between_logistic_and_mae() -> None:
@@ -196,12 +212,16 @@ def test_two_sided_losses_are_pointwise_losses_of_both_items() -> None:
 SHIFTED_BY_A_CONSTANT = ["nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down", "dpop"]
 
 
-@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+OF_SCORES = [
+    name
+    for name, function in sorted(losses.LOSSES.items())
+    if function.meta["kind"] in ("pair", "tie")  # type: ignore[attr-defined]
+    and name not in ("cpl", "dpo_shift")  # λ < 1 sees the constant: the next test
+]
+
+
+@pytest.mark.parametrize("name", OF_SCORES)
 def test_only_differences_count_except_where_zero_means_something(name: str) -> None:
-    if losses.LOSSES[name].meta["kind"] not in ("pair", "tie"):  # type: ignore[attr-defined]
-        return
-    if name in ("cpl", "dpo_shift"):
-        return  # λ < 1 sees the constant: the next test
     function = losses.LOSSES[name]
     moved = torch.allclose(function(W + 5, L + 5), function(W, L), rtol=1e-10)
     assert moved is (name not in SHIFTED_BY_A_CONSTANT)
@@ -235,6 +255,20 @@ def test_losses_that_become_dpo() -> None:
     same(losses.dpo_nll(CHOSEN, REJECTED, alpha=0.0), DPO)
     equal = [x._replace(length=torch.full((N,), 5)) for x in (CHOSEN, REJECTED)]
     same(losses.sigmoid_norm(*equal, beta=0.5), DPO)
+
+
+def test_small_powers_are_as_exact_in_float32_as_in_float64() -> None:
+    def rounded(item: LogProbs) -> LogProbs:
+        return LogProbs(item.policy.float(), item.base.float(), item.length)
+
+    def exact(item: LogProbs) -> LogProbs:
+        return LogProbs(item.policy.double(), item.base.double(), item.length)
+
+    near_one = {"divergence": "alpha_divergence", "alpha": 1 + 1e-6}
+    for function, params in ((losses.alphapo, {"alpha": 1e-6}), (losses.f_dpo, near_one)):
+        sides = [rounded(CHOSEN), rounded(REJECTED)]
+        expected = function(*map(exact, sides), **params)
+        same(function(*sides, **params).double(), expected, 1e-5)
 
 
 def test_forward_kl_is_the_alpha_divergence_at_zero() -> None:
@@ -286,7 +320,7 @@ def test_reference_free_losses() -> None:
     )
     same(
         losses.tpo_triple(CHOSEN, REJECTED, GOLD, link="ipo", alpha=0.0),
-        losses.ipo(CHOSEN.policy, REJECTED.policy, beta=0.2),
+        losses.ipo(CHOSEN.mean, REJECTED.mean, beta=0.2),
     )
     same(losses.tpo_l(CHOSEN, REJECTED, GOLD, beta=2.0, alpha=0.0), losses.simpo(CHOSEN, REJECTED))
     same(losses.orpo(CHOSEN, REJECTED, beta=0.0), losses.sft(CHOSEN, REJECTED))

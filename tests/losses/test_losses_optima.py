@@ -66,12 +66,10 @@ def test_noise_losses_recover_the_clean_preference(name: str, eps: float) -> Non
 
 def test_flips_of_one_side_are_undone() -> None:
     zero = torch.zeros(1, dtype=torch.float64)
-    first, second = 0.8 * (1 - 0.3) + 0.2 * 0.05, 0.8 * 0.3 + 0.2 * (1 - 0.05)
+    shown = torch.tensor([0.8 * (1 - 0.3) + 0.2 * 0.05], dtype=torch.float64)
 
     def risk(u: Tensor) -> Tensor:
-        ahead = losses.nbpo(u, zero, gamma_minus=0.3, gamma_plus=0.05)
-        behind = losses.nbpo(zero, u, gamma_minus=0.05, gamma_plus=0.3)
-        return (first * ahead + second * behind).sum()
+        return losses.nbpo(u, zero, shown, gamma_minus=0.3, gamma_plus=0.05).sum()
 
     assert minimize(risk, zero + 0.1).item() == pytest.approx(logit(0.8), abs=1e-5)
 

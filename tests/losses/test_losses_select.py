@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from pbrl import losses
+from pbrl.errors import ConfigError
+from pbrl.rewards.fit import chosen_loss
 
 FIRST = torch.tensor([0.3, -1.0, 2.0, 0.5], dtype=torch.float64)
 SECOND = torch.tensor([1.1, 0.4, -0.7, 0.5], dtype=torch.float64)
@@ -29,12 +31,14 @@ def test_exchanging_the_segments_and_the_label_changes_nothing(name: str, params
 
 def test_skipped_pairs_must_be_dropped_first() -> None:
     labels = torch.tensor([1.0, float("nan"), 0.0, float("nan")])
-    with pytest.raises(ValueError, match=r"2 of 4 are NaN \(skipped\); drop skipped pairs first"):
+    with pytest.raises(
+        ValueError, match=r"NaN \(skipped\) for 2 of 4 pairs; .* drop skipped pairs first"
+    ):
         losses.bradley_terry(FIRST.float(), SECOND.float(), labels)
 
 
 def test_labels_outside_the_unit_interval_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"labels lie in \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"labels = values in \[-1, 1\]"):
         losses.bradley_terry(FIRST, SECOND, 2 * LABELS.round() - 1)
 
 
@@ -75,3 +79,18 @@ def test_a_function_of_ones_own_works_in_place_of_a_name() -> None:
     assert torch.allclose(value, 2 * torch.tensor([-0.8, 1.4], dtype=torch.float64))
     with pytest.raises(ValueError, match="'mine' has no ties or soft labels: found 2 labels of 4"):
         losses.segment_loss(mine)(FIRST, SECOND, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"eps": 0.1}, "loss: found {'eps': 0.1}; expected the name of a loss, or a mapping"),
+        (["robust"], r"loss: found \['robust'\]; expected the name"),
+        ({"name": None}, "loss: found {'name': None}; expected the name"),
+        (None, "loss: found None; expected the name"),
+        ({"name": "robust", "eps": 0.7}, "loss 'robust': eps = 0.7; expected a flip rate"),
+    ],
+)
+def test_a_suite_that_names_no_loss_is_told_before_training(choice: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chosen_loss(choice)  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ def test_absent_items_leave_no_trace_and_order_does_not_matter(name: str) -> Non
 
 
 def test_sorted_losses_see_the_batch_as_a_distribution() -> None:
-    one = [LogProbs(x.policy[:1], x.base[:1], x.length) for x in (CHOSEN, REJECTED)]
+    one = [LogProbs(x.policy[:1], x.base[:1], x.length[:1]) for x in (CHOSEN, REJECTED)]
     for function in (losses.aot, losses.aot_unpaired):
         same(function(*one), DPO[:1])
         shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(0))
@@ -229,3 +229,34 @@ def test_itakura_saito_is_half_a_square_near_zero_and_never_negative(alpha: floa
     same(losses.itakura_saito(small, alpha=alpha), small**2 / 2 + alpha * small**3 / 6, 1e-9)
     assert (losses.itakura_saito(W, alpha=alpha) >= 0).all()
     same(losses.kl_k3(W), torch.exp(-W) + W - 1, 1e-9)
+
+
+def test_helpers_compute_half_precision_in_float32() -> None:
+    half = Tokens(*(x.bfloat16() if x.is_floating_point() else x for x in TOKENS[0]))
+    full = half._replace(policy=half.policy.float(), reference=half.reference.float())
+    for found, expected in (
+        (half.sums().policy, full.sums().policy),
+        (half.sums().reference, full.sums().reference),
+        (losses.kto_baseline(half.policy.abs()), losses.kto_baseline(full.policy.abs())),
+        (
+            losses.geometric_mixture(half.policy, half.reference),
+            losses.geometric_mixture(full.policy, full.reference),
+        ),
+        (
+            losses.wpo_weight(half.policy, half.reference, half.mask),
+            losses.wpo_weight(full.policy, full.reference, full.mask),
+        ),
+    ):
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
+    assert TOKENS[0].sums().policy.dtype == torch.float64
+    sides = [LogProbs(x.sums().policy.bfloat16(), x.sums().reference.bfloat16()) for x in TOKENS]
+    exact = [LogProbs(x.policy.float(), x.base.float()) for x in sides]
+    dpo = losses.policy_loss("sigmoid")
+    assert torch.equal(dpo(*sides), dpo(*exact))
+
+
+def test_mrpo_of_two_uniform_references_is_reference_free() -> None:
+    sides = [x._replace(reference=ZEROS) for x in (CHOSEN, REJECTED)]
+    expected = losses.policy_loss("sigmoid", beta=0.1)(*sides)
+    same(losses.mrpo(*sides, ZEROS, ZEROS), expected)

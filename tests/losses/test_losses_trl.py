@@ -232,7 +232,13 @@ def test_orpo_trainer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss_type", "name"), [("sigmoid", "tpo_triple"), ("hinge", "tpo_triple"), ("tpo-l", "tpo_l")]
+    ("loss_type", "name"),
+    [
+        ("sigmoid", "tpo_triple"),
+        ("hinge", "tpo_triple"),
+        ("ipo", "tpo_triple"),
+        ("tpo-l", "tpo_l"),
+    ],
 )
 def test_tpo_trainer(loss_type: str, name: str) -> None:
     from trl.experimental.tpo import TPOTrainer
