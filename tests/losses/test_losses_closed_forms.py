@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pbrl import losses
-from pbrl.losses import LogProbs
+from pbrl.losses import LogProbs, Sampled, Tokens
 
 LN3 = math.log(3)
 WIN, LOSE = math.log(4 / 3), math.log(4)  # ℓ(u) and ℓ(-u)
@@ -22,6 +22,24 @@ W, L = t(1 + LN3), t(1.0)
 ONE, ZERO = t(LN3), t(0.0)  # s_w = log 3 and s_l = 0, for losses that see zero
 # log π_w = -log 3 of length 1 and log π_l = -2 log 3 of length 2; ρ_w = log 3, ρ_l = 0.
 CHOSEN, REJECTED = LogProbs(t(-LN3), t(-2 * LN3), t(1)), LogProbs(t(-2 * LN3), t(-2 * LN3), t(2))
+
+
+def tokens(policy: tuple[float, ...], reference: tuple[float, ...], count: int = 2) -> Tokens:
+    """One item of two places, of which the first `count` are its own."""
+    return Tokens(t(*policy)[None], t(*reference)[None], torch.arange(2)[None] < count)
+
+
+def two(*values: float) -> Tensor:
+    return t(*values)[None]
+
+
+ALL, NO, FIRST = (torch.tensor([m]) for m in ((True, True), (False, False), (True, False)))
+RARE = -math.log(2)  # log of 1/2: 1/π = 2
+LONG, SHORT = tokens((0, 2 * LN3), (0, 0)), tokens((0, 5), (0, 0), count=1)
+SAMPLED = Sampled(t(-1.0), t(0.75), t(-LN3))
+# Two prompts of means 1/4 and 3/4: mean 1/2, variance 1/8, a = b = 1/2, so α = β = 7/6.
+REWARDS = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 0]], dtype=torch.float64)
+PDF = math.gamma(7 / 3) / math.gamma(7 / 6) ** 2 * (3 / 16) ** (1 / 6)
 
 VALUES: list[tuple[str, Callable[[], Tensor], float]] = [
     ("sigmoid", lambda: losses.sigmoid(W, L), WIN),
@@ -125,6 +143,58 @@ VALUES: list[tuple[str, Callable[[], Tensor], float]] = [
     ("kl_k3", lambda: losses.kl_k3(-ONE), 2 - LN3),
     ("center_rewards", lambda: losses.center_rewards(t(1), t(2)), 9.0),
     ("l2_rewards", lambda: losses.l2_rewards(t(1), t(2)), 5.0),
+    ("nll", lambda: losses.nll(REJECTED), LN3),
+    ("chi2", lambda: losses.chi2(t(-3)), 9.0),
+    ("behavior_cloning", lambda: losses.behavior_cloning(t(-2)), 2.0),
+    ("xpo", lambda: losses.xpo(t(-2)), -2.0),
+    (
+        "inpo",
+        lambda: losses.inpo(CHOSEN, REJECTED, t(-1), t(-3), eta=2.0, tau=1.0),
+        (LN3 - 1.25) ** 2,
+    ),
+    ("ulma", lambda: losses.ulma(REJECTED, NO[:, 0], beta=1.0, log_z=LN3), LOSE),
+    (
+        "ulma, rated",
+        lambda: losses.ulma(CHOSEN, NO[:, 0], t(3), beta=2.0, log_z=-LN3),
+        (3 - LN3) ** 2,
+    ),
+    ("ld_dpo", lambda: losses.ld_dpo(LONG, SHORT, beta=1.0, alpha=0.5), WIN),
+    (
+        "bmc, cut by delta",
+        lambda: losses.bmc(
+            tokens((RARE, 0), (RARE - LN3 / 2, -7)), SHORT, FIRST, NO, beta=1.0, delta=1.0
+        ),
+        math.log1p(math.exp(-LN3 - 7)),
+    ),
+    (
+        "bmc, not cut",
+        lambda: losses.bmc(
+            tokens((RARE, 0), (RARE - LN3 / 3, 0)), SHORT, FIRST, NO, beta=1.0, delta=5.0
+        ),
+        WIN,
+    ),
+    (
+        "two_d_dpo",
+        lambda: losses.two_d_dpo(
+            tokens((LN3 / 2, 7), (0, 0)), tokens((1, 0), (0, 0)), two(2, 0), two(0, 3), beta=1.0
+        ),
+        WIN,
+    ),
+    (
+        "bnpo",
+        lambda: losses.bnpo(torch.full((2, 4), -2.0, dtype=torch.float64), REWARDS)[0, :1],
+        0.75 / PDF * 2,
+    ),
+    (
+        "drpo_doubly",
+        lambda: losses.drpo_doubly(CHOSEN, t(1), t(0.25), SAMPLED, clip=10.0, beta=0.5),
+        0.5 * (2 - LN3) + 3 * 0.75 * LN3 + 0.25,
+    ),
+    (
+        "drpo_doubly, clipped",
+        lambda: losses.drpo_doubly(CHOSEN, t(1), t(0.25), SAMPLED, clip=2.0, beta=0.5),
+        0.5 * (2 - LN3) + 2 * 0.75 * LN3 + 0.25,
+    ),
     ("anchor_cosine", lambda: losses.anchor_cosine(t(3, 4), t(4, 3)), 1 - 24 / 25),
 ]
 
@@ -142,3 +212,52 @@ def test_diagnostics() -> None:
     skipped = t(1, 1, 0, float("nan"))
     assert losses.accuracy(first, second, skipped).item() == pytest.approx(0.5)
     assert losses.displacement(t(-1, -2), t(-2, -1)).item() == 0.5
+
+
+WINS = t(0.3)
+STOPPED: dict[str, Callable[[Tensor], Tensor]] = {
+    "tdpo2": lambda x: losses.tdpo2(W, L, x, WINS),
+    "wpo": lambda x: losses.wpo(W, L, x),
+    "wpo_weight": lambda x: losses.wpo_weight(x[None], x[None], ALL[:, :1]),
+    "kto_baseline": lambda x: losses.kto_baseline(x),
+    "pairwise_cringe": lambda x: losses.pairwise_cringe(W, L, x),
+    "nash_md": lambda x: losses.nash_md(W, x, WINS),
+    "drpo_doubly, estimate": lambda x: losses.drpo_doubly(CHOSEN, WINS, x, SAMPLED),
+    "drpo_doubly, sampled": lambda x: losses.drpo_doubly(
+        CHOSEN, WINS, WINS, SAMPLED._replace(win_probability=x)
+    ),
+    "drpo_doubly, weight": lambda x: losses.drpo_doubly(
+        CHOSEN._replace(reference=x), WINS, WINS, SAMPLED
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_what_counts_as_a_constant_gets_no_gradient(name: str) -> None:
+    assert not STOPPED[name](t(0.4).requires_grad_()).requires_grad
+
+
+def test_bmc_takes_its_token_weights_as_constants() -> None:
+    policy = t(RARE, RARE).requires_grad_()
+    chosen = Tokens(policy[None], policy.detach()[None], ALL)
+    value = losses.bmc(chosen, SHORT._replace(policy=two(0, 0)), FIRST, NO, beta=1.0, delta=5.0)
+    assert torch.autograd.grad(value.sum(), policy)[0].tolist() == pytest.approx([-1.5, -0.5])
+
+
+def test_drpo_differentiates_its_divergence_from_the_reference_to_the_policy() -> None:
+    # d/dρ of e^-ρ + ρ - 1 is 1 - π_ref/π, here 1 - 3.
+    ratio = t(-LN3).requires_grad_()
+    value = losses.drpo_doubly(CHOSEN, WINS, WINS, SAMPLED._replace(log_ratio=ratio), beta=0.5)
+    assert torch.autograd.grad(value.sum(), ratio)[0].item() == pytest.approx(-1)
+
+
+def test_cringe_draws_its_rival_in_proportion_to_the_softmax() -> None:
+    n = 4000
+    logits = t(LN3, 0, -9, 0).expand(n, 1, 4)
+    value = losses.cringe(
+        logits, torch.full((n, 1), 3), torch.ones(n, 1), torch.zeros(n, dtype=torch.bool), k=2,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    strong = torch.isclose(value, t(WIN))
+    assert torch.isclose(value[~strong], t(math.log(2))).all()
+    assert strong.double().mean().item() == pytest.approx(0.75, abs=0.03)
