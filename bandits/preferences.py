@@ -20,6 +20,10 @@ class Problem:
     order     int64 [S]           which matrix a segment plays
     truth     float64 [M, K, K]   what regret is measured by; not `matrices` if feedback is corrupt
     features  float64 [K, d]      what a contextual algorithm may know of each arm, or None
+    utilities float64 [K]         what the arms are worth, when preferences come from that, or None
+
+    Raises ValueError when a matrix is not a preference matrix, starts do not increase from 0, or
+    something has another length than it should.
     """
 
     matrices: np.ndarray
@@ -27,6 +31,37 @@ class Problem:
     order: np.ndarray
     truth: np.ndarray
     features: np.ndarray | None = None
+    utilities: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        starts = np.asarray(self.starts, np.int64)
+        if starts.ndim != 1 or not starts.size or starts[0] != 0 or (np.diff(starts) <= 0).any():
+            raise ValueError(
+                f"segments must start at 0 and increase; found starts {starts.tolist()[:8]}"
+            )
+        matrices = _checked(self.matrices, "matrix")
+        truth = matrices if self.truth is self.matrices else _checked(self.truth, "truth")
+        if truth.shape != matrices.shape:
+            raise ValueError(
+                f"truth has shape {truth.shape}, matrices {matrices.shape}; expected the same"
+            )
+        order, M = np.asarray(self.order, np.int64), len(matrices)
+        if order.shape != starts.shape or order.min() < 0 or order.max() >= M:
+            raise ValueError(
+                f"order {order.tolist()[:8]} must give one of the {M} matrices (0..{M - 1}) for "
+                f"each of the {len(starts)} segments"
+            )
+        for name in ("features", "utilities"):
+            found, K = getattr(self, name), matrices.shape[-1]
+            if found is not None and len(found) != K:
+                raise ValueError(f"{name} are of {len(found)} arms, but the matrices of {K}")
+        for name, value in (
+            ("matrices", matrices),
+            ("starts", starts),
+            ("order", order),
+            ("truth", truth),
+        ):
+            object.__setattr__(self, name, value)
 
     @property
     def K(self) -> int:
@@ -41,12 +76,14 @@ class RandomProblem:
     sample: Callable[[np.random.Generator], Problem]
 
 
-def stationary(p: np.ndarray, features: np.ndarray | None = None) -> Problem:
+def stationary(
+    p: np.ndarray, features: np.ndarray | None = None, utilities: np.ndarray | None = None
+) -> Problem:
     """The problem in which the matrix p [K, K] always holds.
 
     Raises ValueError when p is not a preference matrix.
     """
-    return piecewise(p[None], starts=[0], features=features)
+    return piecewise(p[None], starts=[0], features=features, utilities=utilities)
 
 
 def piecewise(
@@ -56,20 +93,17 @@ def piecewise(
     order: np.ndarray | None = None,
     truth: np.ndarray | None = None,
     features: np.ndarray | None = None,
+    utilities: np.ndarray | None = None,
 ) -> Problem:
     """The problem in which matrices[order[s]] holds from duel starts[s] on (order: 0..S-1 if None).
 
-    Raises ValueError when a matrix is not a preference matrix or starts do not increase from 0.
+    Raises ValueError as `Problem` does.
     """
-    starts = np.asarray(starts, dtype=np.int64)
-    if starts[0] != 0 or (np.diff(starts) <= 0).any():
-        raise ValueError(
-            f"segments must start at 0 and increase; found starts {starts.tolist()[:8]}"
-        )
-    checked = np.stack([check_matrix(p, f"matrix {m}") for m, p in enumerate(matrices)])
+    starts = np.asarray(starts, np.int64)
     if order is None:
         order = np.arange(len(starts))
-    return Problem(checked, starts, order, checked if truth is None else truth, features)
+    truth = matrices if truth is None else truth
+    return Problem(matrices, starts, order, truth, features, utilities)
 
 
 def drawn(
@@ -120,6 +154,13 @@ def check_matrix(p: np.ndarray, name: str = "matrix") -> np.ndarray:
             f"{sums[i, j]:g}; P(i beats j) + P(j beats i) must be 1: correct one of them"
         )
     return complete(p)
+
+
+def _checked(matrices: np.ndarray, name: str) -> np.ndarray:
+    """The checked preference matrices [M, K, K]."""
+    if not len(matrices):
+        raise ValueError(f"found no {name}; expected at least one preference matrix")
+    return np.stack([check_matrix(p, f"{name} {m}") for m, p in enumerate(matrices)])
 
 
 def complete(upper: np.ndarray) -> np.ndarray:

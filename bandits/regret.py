@@ -66,27 +66,15 @@ def table(p: np.ndarray, regret: str = "average") -> np.ndarray:
 def utility_tables(utilities: np.ndarray) -> dict[str, np.ndarray]:
     """Regret of (i, j) in the arms' own utilities [K]: utility_average, _strong and _weak.
 
-    utility_average is u* - (u_i + u_j)/2, as in Ailon, Karnin & Joachims 2014.
+    utility_average is u* - (u_i + u_j)/2, as in Ailon, Karnin & Joachims 2014. The contextual
+    regret 2 u* - u_i - u_j of Saha 2021 and Bengs, Saha & Hüllermeier 2022, u_i = x_i . theta, is
+    twice that; utility_weak is their weak regret.
     """
     lost = utilities.max() - utilities
     return {
         "utility_average": _below_best(utilities),
         "utility_strong": np.maximum(_first(lost), _second(lost)),
         "utility_weak": np.minimum(_first(lost), _second(lost)),
-    }
-
-
-def contextual_tables(features: np.ndarray, theta: np.ndarray) -> dict[str, np.ndarray]:
-    """Regret of (i, j) in one round with arm features [K, d] and parameter theta [d].
-
-    contextual is 2 x*'theta - x_i'theta - x_j'theta, contextual_average its half, contextual_weak
-    x*'theta minus the better of the two (Saha 2021; Bengs, Saha & Huellermeier 2022).
-    """
-    of_utility = utility_tables(features @ theta)
-    return {
-        "contextual": 2 * of_utility["utility_average"],
-        "contextual_average": of_utility["utility_average"],
-        "contextual_weak": of_utility["utility_weak"],
     }
 
 

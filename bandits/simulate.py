@@ -8,6 +8,7 @@
     truth    : float64 [M, K, K]   matrices that regret is measured by, when they are not the ones
                                    duels are drawn from (corrupted feedback); optional: `matrices`
     features : float64 [K, d]      what a contextual algorithm is told of each arm; optional
+    utilities: float64 [K]         what the arms are worth; optional
 
 A stationary problem has M = S = 1. Drifting and adversarial ones have many segments, down to one
 duel long. A problem whose instance is random may instead have `sample(rng: np.random.Generator) ->
@@ -31,7 +32,8 @@ All state is set in `start`, all randomness is drawn from `rng` in `start` and `
 Generator). `bandits.compiled` explains when such a class runs at compiled speed.
 
 **Regret.** `bandits.regret.tables(matrices [M, K, K]) -> dict[name, float64 [M, K, K]]` gives the
-regret of one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner).
+regret of one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner). A
+problem with utilities also has those of `bandits.regret.utility_tables`.
 Each duel is charged by the matrix of its own segment (dynamic regret).
 
 **Streams.** Repetition r of seed n uses the SFC64 streams of SeedSequence(n, spawn_key=(r, k)):
@@ -52,7 +54,8 @@ import numpy as np
 from numba import njit
 
 from bandits.compiled import builder, is_compiled, label, parameters, sources
-from bandits.regret import tables
+from bandits.preferences import Problem
+from bandits.regret import tables, utility_tables
 from bandits.rng import from_words, generator, words
 from bandits.state import release
 
@@ -68,7 +71,11 @@ class Result:
     checkpoints: np.ndarray
     """Duels played, int64 [C], increasing."""
     regret: dict[str, np.ndarray]
-    """Cumulative regret after that many duels, float64 [R, C] per name of `bandits.regret`."""
+    """Cumulative regret after that many duels, float64 [R, C] per name of `bandits.regret`.
+
+    With utilities also utility_average (half of the contextual regret 2 u* - u_i - u_j of the
+    literature), utility_strong and utility_weak.
+    """
     winner: np.ndarray
     """The arm named at each checkpoint, int64 [R, C]; -1 for none."""
     plays: np.ndarray
@@ -103,7 +110,8 @@ def simulate(
 
     With `shuffle` the algorithm meets the arms under labels permuted anew in each repetition.
     Raises ValueError for a horizon or number of repetitions below 1, checkpoints outside
-    1..horizon, and an algorithm that names an arm that does not exist.
+    1..horizon, a problem that is not as the contract says, and an algorithm that plays or names an
+    arm that does not exist.
     """
     times = _times(checkpoints, horizon, repetitions)
     fixed = None if hasattr(problem, "sample") else _Tables(problem)
@@ -154,14 +162,26 @@ class _Tables:
     """A problem as the arrays the loop reads."""
 
     def __init__(self, problem: Any) -> None:
-        self.matrices = np.ascontiguousarray(problem.matrices, np.float64)
-        starts = np.ascontiguousarray(problem.starts, np.int64)
-        order = np.ascontiguousarray(getattr(problem, "order", np.arange(len(starts))), np.int64)
-        costs = tables(getattr(problem, "truth", self.matrices))
+        if not isinstance(problem, Problem):  # those were checked when they were made
+            problem = Problem(
+                problem.matrices,
+                problem.starts,
+                getattr(problem, "order", np.arange(len(problem.starts))),
+                getattr(problem, "truth", problem.matrices),
+                getattr(problem, "features", None),
+                getattr(problem, "utilities", None),
+            )
+        self.matrices = np.ascontiguousarray(problem.matrices)
+        costs = tables(problem.truth)
+        if problem.utilities is not None:
+            of_utility = utility_tables(np.asarray(problem.utilities, np.float64))
+            shape = self.matrices.shape
+            costs |= {name: np.broadcast_to(cost, shape) for name, cost in of_utility.items()}
         self.names = [*costs]
         stacked = np.ascontiguousarray(np.stack([*costs.values()], 1), np.float64)
+        order, starts = (np.ascontiguousarray(array) for array in (problem.order, problem.starts))
         self.arrays = (self.matrices, order, starts, stacked)
-        self.features = getattr(problem, "features", None)
+        self.features = problem.features
 
     def features_of(self, arms: np.ndarray, user: str) -> np.ndarray:
         """The arms' features [K, d] in this order; ValueError if the problem has none."""
@@ -288,6 +308,8 @@ def _play(
             begin = end
         regret[c] = total
         named = winner_of(algorithm)
+        if named >= K:
+            raise ValueError("winner must return an arm in 0..K-1, or -1; found another number")
         winner[c] = arms[named] if named >= 0 else -1
     free(algorithm)
     return regret, winner, plays, reset_times[:resets].copy()

@@ -196,11 +196,6 @@ def mdb_delta(problem: Problem) -> float:
     return float(_changes(problem).max(axis=(1, 2)).min())
 
 
-def total_variation(problem: Problem) -> float:
-    """V_T, the largest change of any entry summed over all change points."""
-    return float(_changes(problem).max(axis=(1, 2)).sum())
-
-
 def _changes(problem: Problem) -> np.ndarray:
     """|p_{s+1} - p_s| for every change point, [S-1, K, K]."""
     played = problem.matrices[problem.order]

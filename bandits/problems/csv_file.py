@@ -19,7 +19,7 @@ def csv(path: str) -> Problem:
 def read_matrix(path: str) -> np.ndarray:
     """The checked preference matrix [K, K] in a csv file; raises ValueError as `csv` does."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}; give a csv file") from None

@@ -34,10 +34,10 @@ def utility(
     if link == "linear" and scale < 1:
         raise ValueError(f"utility: scale = {scale}; the linear link needs scale >= 1")
     if family == "uniform":
-        return drawn(lambda rng: stationary(linked(rng.random(K), link, scale)), instance)
+        return drawn(lambda rng: worth(rng.random(K), link, scale), instance)
     if instance is not None:
         raise ValueError(f"utility: instance = {instance}, but family {family!r} is not random")
-    return stationary(linked(utilities(K, family), link, scale))
+    return worth(utilities(K, family), link, scale)
 
 
 @problem("plackett-luce")
@@ -68,6 +68,11 @@ def utilities(K: int, family: str) -> np.ndarray:
     raise ValueError(
         f"unknown family of utilities {family!r}; expected one of {', '.join(FAMILIES)}"
     )
+
+
+def worth(u: np.ndarray, link: str, scale: float = 1.0) -> Problem:
+    """The problem of arms with utilities u [K] compared through a link; it records them."""
+    return stationary(linked(u, link, scale), utilities=u)
 
 
 def linked(u: np.ndarray, link: str, scale: float = 1.0) -> np.ndarray:

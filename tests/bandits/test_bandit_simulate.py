@@ -1,12 +1,14 @@
 """The simulator: what it records, what it refuses, and algorithms of the user's own."""
 
+import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bandits import rng as streams
-from bandits.algorithms import create
+from bandits.algorithms import create, names
 from bandits.compiled import builder, compiled, sources
 from bandits.preferences import RandomProblem, piecewise, stationary
 from bandits.registry import ALGORITHMS
@@ -149,6 +151,11 @@ class OutOfRange:
         pass
 
 
+class NamesTooFar(Alternate):
+    def winner(self):
+        return self.K
+
+
 @compiled
 class Rebinding:
     def start(self, K, T, rng):
@@ -167,15 +174,74 @@ def test_an_arm_that_does_not_exist_is_refused():
         run(OutOfRange())
 
 
+@pytest.mark.parametrize("algorithm", [Cycle(best=3), NamesTooFar()])
+def test_a_named_arm_that_does_not_exist_is_refused(algorithm):
+    with pytest.raises(ValueError, match=r"winner must return an arm in 0\.\.K-1, or -1"):
+        run(algorithm)
+
+
+def of(**changes):
+    """A problem of the user's own, not the library's class."""
+    return SimpleNamespace(**{"matrices": P[None], "starts": np.array([0])} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"matrices": P[None] + 0.1}, r"matrix 0: p\[0, 0\] = 0.6"),
+        ({"matrices": 1.5 * P[None]}, "is not a probability"),
+        ({"truth": 100 * P[None]}, "truth 0.*is not a probability"),
+        ({"truth": np.stack([P, P])}, "truth has shape"),
+        ({"starts": np.array([1])}, r"start at 0 and increase; found starts \[1\]"),
+        ({"starts": np.array([0, 5, 5]), "order": np.zeros(3, int)}, "start at 0 and increase"),
+        ({"order": np.array([1])}, r"order \[1\] must give one of the 1 matrices"),
+        ({"order": np.array([-1])}, r"order \[-1\] must give"),
+        ({"starts": np.array([0, 5])}, r"order \[0, 1\] must give"),
+        ({"features": np.eye(2)}, "features are of 2 arms, but the matrices of 3"),
+    ],
+)
+def test_a_problem_that_breaks_the_contract_is_refused(changes, message):
+    assert run(Cycle(), of()).plays.sum() == 18
+    with pytest.raises(ValueError, match=message):
+        run(Cycle(), of(**changes))
+
+
+def test_utilities_add_their_own_regrets():
+    u = np.array([0.9, 0.5, 0.1])
+    result = run(Cycle(), stationary(P, utilities=u), horizon=3)
+    # Duels (0, 1), (1, 2), (2, 0): the losses are 0, .4, .8.
+    expected = {"utility_average": 1.2, "utility_strong": 2.0, "utility_weak": 0.4}
+    for name, value in expected.items():
+        assert result.regret[name][:, -1] == pytest.approx([value, value])
+    assert "utility_weak" not in run(Cycle(), stationary(P)).regret
+
+
 def test_binding_an_array_outside_start_does_not_compile():
     with pytest.raises(Exception, match="binds an array outside start"):
         run(Rebinding())
 
 
-def test_memory_does_not_grow_with_the_horizon():
-    small, large = (run(create("ws-w"), horizon=T, checkpoints=[T]) for T in (10, 10**6))
-    assert small.plays.nbytes == large.plays.nbytes
-    assert small.winner.nbytes == large.winner.nbytes
+def array_bytes(algorithm):
+    """Bytes of every array of a started algorithm and of those it holds."""
+    held = [x for x in vars(algorithm).values() if getattr(x, "__compiled__", False)]
+    own = sum(x.nbytes for x in vars(algorithm).values() if isinstance(x, np.ndarray))
+    return own + sum(map(array_bytes, held))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", names())
+def test_memory_does_not_grow_with_the_horizon(name):
+    """Beyond a power of the logarithm, which windows and dyadic blocks need."""
+    found = []
+    for T in (10**4, 10**6):
+        algorithm = create(name)
+        if hasattr(algorithm, "features"):
+            algorithm.features = np.eye(5)
+        algorithm.start(5, T, np.random.default_rng(0))
+        found.append(array_bytes(algorithm))
+    assert found[1] <= (math.log(10**6) / math.log(10**4)) ** 2 * found[0]
+    if name not in ("detect", "mdb", "anaconda", "metaswift"):
+        assert found[1] == found[0]
 
 
 class Stubborn:

@@ -408,7 +408,6 @@ def test_change_sizes_by_hand() -> None:
     p = piecewise(np.stack([before, after]), [0, 10])
     assert changing.detect_delta(p) == pytest.approx(0.5)
     assert changing.mdb_delta(p) == pytest.approx(0.8)
-    assert changing.total_variation(p) == pytest.approx(0.8)
     with pytest.raises(ValueError, match="needs at least two"):
         changing.detect_delta(stationary(before))
 
@@ -461,18 +460,16 @@ def test_hypercube_prefers_larger_scores() -> None:
     # Flipping every sign of the best arm moves its score by 2 |theta|_1.
     theta = np.log(p.matrices[0][7, [3, 5, 6]] / p.matrices[0][[3, 5, 6], 7]) / 2
     assert np.linalg.norm(theta) == pytest.approx(2.0)
+    assert p.utilities == pytest.approx(p.features @ theta)
 
 
-@given(st.integers(0, 1000))
-def test_linear_rounds_have_exact_preferences_and_regrets(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rounds = contextual.Linear(theta=rng.standard_normal(3), K=5)
-    x = rounds.features(rng)
-    assert np.linalg.norm(x, axis=1) == pytest.approx(np.ones(5))
-    p = check_matrix(rounds.matrix(x))
-    best = int((x @ rounds.theta).argmax())
-    assert condorcet_winner(p) == best
-    regret = rounds.regrets(x)["contextual"]
-    assert regret[best, best] == pytest.approx(0)
-    assert regret.min() >= -1e-12
-    assert regret[best] == pytest.approx(np.log(p[best] / p[:, best]))
+def test_utilities_of_the_utility_problem_are_recorded() -> None:
+    p = first(utilities.utility(K=4, family="arith"))
+    assert p.utilities == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert first(utilities.utility(K=4, family="uniform")).utilities is not None
+
+
+def test_a_csv_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "marked.csv"
+    file.write_text("0.5,0.9\n0.1,0.5\n", encoding="utf-8-sig")
+    assert read_matrix(str(file))[0, 1] == 0.9

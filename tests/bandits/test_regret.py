@@ -11,7 +11,6 @@ from bandits.problems.published import published_matrix
 from bandits.problems.random_matrices import condorcet_matrix
 from bandits.regret import (
     NAMES,
-    contextual_tables,
     policy_regret,
     table,
     tables,
@@ -104,15 +103,6 @@ def test_utility_regrets_of_the_linear_link_are_twice_the_others() -> None:
     p = complete((1 + np.subtract.outer(u, u)) / 2)
     for name, values in utility_tables(u).items():
         assert values == pytest.approx(2 * table(p, name.removeprefix("utility_"))), name
-
-
-def test_contextual_regret_by_hand() -> None:
-    r = contextual_tables(np.array([[1.0, 0], [0, 1], [0.5, 0.5]]), np.array([2.0, 1]))
-    # Utilities 2, 1, 1.5.
-    assert r["contextual"][1, 2] == pytest.approx(1.5)
-    assert r["contextual_average"][1, 2] == pytest.approx(0.75)
-    assert r["contextual_weak"][1, 2] == pytest.approx(0.5)
-    assert r["contextual_weak"][0, 1] == 0
 
 
 @given(with_winner(), st.integers(0, 100))
