@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw
+from bandits.estimates import draw, mix
 
 
 @compiled
@@ -95,12 +95,7 @@ class Exp3Box:
     def reward(self, copy: int, arm: int, value: float) -> None:
         K = self.q.shape[1]
         self.log_w[copy, arm] += self.gamma * value / (K * self.q[copy, arm])
-        top, total = self.log_w[copy].max(), 0.0
-        for k in range(K):
-            self.q[copy, k] = math.exp(self.log_w[copy, k] - top)
-            total += self.q[copy, k]
-        for k in range(K):
-            self.q[copy, k] = (1 - self.gamma) * self.q[copy, k] / total + self.gamma / K
+        mix(self.q[copy], self.log_w[copy], 1.0, self.gamma)
 
 
 BOXES = {"ucb": UCBBox, "ts": ThompsonBox, "exp3": Exp3Box}

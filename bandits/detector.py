@@ -120,7 +120,8 @@ def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.n
     """(delays of the changes that were noticed, false alarms, changes that were missed).
 
     resets and changes are increasing times in duels. A change is noticed by the first alarm within
-    `span` duels after it and before the next change; every other alarm is false.
+    `span` duels after it and before the next change; every other alarm is false, here also a
+    second one within the span.
     """
     delays = []
     ends = np.append(changes, np.inf)[1:]

@@ -102,3 +102,14 @@ def draw(weights: np.ndarray, rng: Any) -> int:
             if rest < 0.0:
                 return k
     return last
+
+
+@register_jitable
+def mix(q: np.ndarray, scores: np.ndarray, scale: float, gamma: float) -> None:
+    """Make q [K] the softmax of scale * scores, mixed with a share gamma of the uniform law."""
+    K, top, total = q.size, scores.max(), 0.0
+    for k in range(K):
+        q[k] = math.exp(scale * (scores[k] - top))
+        total += q[k]
+    for k in range(K):
+        q[k] = (1 - gamma) * q[k] / total + gamma / K

@@ -230,3 +230,27 @@ def keep_best(u: np.ndarray, active: np.ndarray, margin: float) -> None:
             highest = max(highest, u[i])
     for i in range(u.size):
         active[i] = active[i] and u[i] >= highest - margin
+
+
+@register_jitable
+def learn(
+    x: np.ndarray,
+    wins: np.ndarray,
+    inverse: np.ndarray,
+    width: np.ndarray,
+    theta: np.ndarray,
+    u: np.ndarray,
+    winner: int,
+    loser: int,
+    weight: float,
+    ridge: float,
+) -> None:
+    """Take in a duel of two different arms with its weight: all that is estimated is updated.
+
+    That is the wins [K, K], M^-1 [d, d], the widths [K, K], theta [d] and the utilities u [K].
+    """
+    wins[winner, loser] += weight
+    add_contrast(inverse, x, winner, loser, weight)
+    set_widths(width, inverse, x)
+    fit(theta, x, wins, ridge)
+    u[:] = utilities(theta, x)

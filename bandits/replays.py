@@ -21,7 +21,8 @@ class Episode:
 
     In round n > 0, when the topmost run has lost an arm, a replay of length 2^m is scheduled with
     probability min(1, P/sqrt(2^m n)), for m = 2..lg T; the longest one counts. A run that would
-    end earlier than one on top of it is forgotten, so the stack holds at most lg T runs.
+    end earlier than one on top of it is forgotten, so the stack holds at most lg T runs. All
+    three are our deviations: no replay while nothing is lost, only the longest, forgotten runs.
     """
 
     def start(self, K: int, T: int, P: float) -> None:

@@ -24,3 +24,14 @@ def create(name: str, **parameters: Any) -> Any:
         near = difflib.get_close_matches(name, ALGORITHMS) or sorted(ALGORITHMS)
         raise ValueError(f"unknown algorithm {name!r}; did you mean {', '.join(near)}?")
     return ALGORITHMS[name](**parameters)
+
+
+def monitored(user: str, base: str) -> Any:
+    """A fresh base algorithm; ValueError, on behalf of `user`, if it needs features of the arms."""
+    alg = create(base)
+    if hasattr(alg, "features"):
+        raise ValueError(
+            f"{user}: base {base!r} chooses by the arms' features, which {user} does not pass on; "
+            "use a base without features, such as rucb or ws-w"
+        )
+    return alg

@@ -22,15 +22,17 @@ class ANACONDA:
 
     i beats j by w 1{i won against j} - 1/2 per round, w = |A|(|A|-1)/2 for distinct arms of the
     active set A, without bias; j drops out when the sum over r rounds exceeds
-    C (e-1)(K sqrt(l r) + K^2 l), l = 4 lg T + 2 lg K. Replays as in `bandits.replays`. Adapts to an
-    unknown number of changes of the Condorcet winner. `winner()` is the only arm left, else -1.
+    C (e-1)(K sqrt(l r) + K^2 l), l = 4 lg T + 2 lg K. The weight of unordered pairs, |A|(|A|-1)/2,
+    is half that of ordered ones, which amounts to another scale of C. Replays as in
+    `bandits.replays`. Adapts to an unknown number of changes of the Condorcet winner. `winner()` is
+    the only arm left, else -1.
     """
 
     C: float = 0.01
     P: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.C <= 0 or self.P < 0:
+        if not (self.C > 0 and self.P >= 0):
             raise ValueError(f"anaconda: C = {self.C}, P = {self.P}; expected C > 0 and P >= 0")
         self.episode = Episode()
         self.beaten = DyadicSums()

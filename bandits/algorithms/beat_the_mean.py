@@ -1,7 +1,8 @@
 """Beat the Mean.
 
 Yue & Joachims, "Beat the Mean Bandit", ICML 2011, Algorithms 1 to 3, online and PAC. The PAC
-constants are from memory of the paper.
+constants are from memory of the paper. Its opponent is drawn from all working arms, the one that
+begins included; here that one is left out, since such a duel tells nothing.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Beat the Winner, with and without reset.
 
-BtW: Peköz, Ross & Zhang, "Dueling Bandit Problems", 2022. BtWR: Kolpaczki, Hüllermeier & Bengs,
-"Piecewise-Stationary Dueling Bandits", TMLR 2024 (arXiv 2202.00935), and their published code.
+BtW: Peköz, Ross & Zhang, "Dueling Bandit Problems", 2022 (attributed from memory). BtWR:
+Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 2024 (arXiv
+2202.00935), and their published code.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """Borda Confidence Bound (BCB).
 
-Saha, Koren & Mansour, "Adversarial Dueling Bandits", ICML 2021, Section 5 (fixed-gap setting).
+Saha, Koren & Mansour, "Adversarial Dueling Bandits", ICML 2021, Section 5 (fixed-gap setting),
+known to us only from newer code of the duelpy library.
 """
 
 import math

@@ -104,6 +104,7 @@ class CCB:
         self.B[:] = True
         self.rivals[:] = False
         self.LC = self.K
+        self.next_flip = 0.0  # the sets start anew, so the next duel refreshes them again
 
     def found(self, i: int, losses: int, rng: Any) -> None:
         """i surely is a Copeland winner with this many losses: one rival more disproves an arm."""
@@ -135,7 +136,7 @@ class CCB:
         """argmax of U_jc over arms (or rivals[c]) with L_jc <= 1/2, c only if none ties; or -1."""
         scale = math.sqrt(self.budget)
         best, d, ties = -1.0, -1, 0
-        if not rivals_only or self.rivals[c, c]:
+        if not rivals_only:
             best, d = 0.5, c
         for j in range(self.K):
             if j != c and not self.lost[c, j] and (self.rivals[c, j] or not rivals_only):

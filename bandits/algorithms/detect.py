@@ -1,14 +1,14 @@
 """DETECT: explore, freeze the suspected winner, and watch it for changes.
 
 Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 2024 (arXiv
-2202.00935); class ExploreThenExploit of the published code.
+2202.00935), and their published code, whose comments the numbers of corollaries are from.
 """
 
 import math
 import warnings
 from typing import Any, Literal
 
-from bandits.algorithms import create
+from bandits.algorithms import monitored
 from bandits.compiled import compiled
 from bandits.detector import (
     check_visible,
@@ -28,6 +28,7 @@ SETTINGS = ("long", "short", "winner-stays")
 class DETECT:
     """For weak regret: run a base algorithm, then duel its winner with all others in turn.
 
+    The class ExploreThenExploit of the published code, identified with DETECT by what it does.
     Weak regret is 0 while the winner is right, so detection is free. An alarm restarts everything.
     `setting` chooses the published constants: long exploration (Corollary 4.16, for base btw),
     short, sqrt(T) duels (4.17), winner-stays (4.18). `p_min` is the smallest probability with which
@@ -42,7 +43,7 @@ class DETECT:
     eps: float = 0.0
 
     def __post_init__(self) -> None:
-        self.alg = create(self.base)
+        self.alg = monitored("detect", self.base)
         if not hasattr(self.alg, "winner"):
             raise ValueError(f"detect: base {self.base!r} names no winner; use one with winner()")
         if self.setting not in SETTINGS:
@@ -61,11 +62,16 @@ class DETECT:
     def check(self, K: int, T: int) -> None:
         """Warn where the theory degenerates.
 
-        Raises ValueError for fewer than 2 arms, and a horizon too short for any detection.
+        Raises ValueError for fewer than 2 arms, a horizon too short for any detection, and what
+        the base refuses.
         """
         if K < 2:
             raise ValueError(f"detect needs at least 2 arms; found K = {K}")
-        exploration, w, _ = self.constants(K, max(T, 2))
+        if T < 2:
+            raise ValueError(f"detect needs a horizon of at least 2 duels; found T = {T}")
+        if hasattr(self.alg, "check"):
+            self.alg.check(K, T)
+        exploration, w, _ = self.constants(K, T)
         if w < 2:
             raise ValueError(
                 f"detect: no window can detect a change within a horizon of {T} with "
@@ -116,6 +122,11 @@ class DETECT:
             return self.alg.choose(rng)
         if self.t == self.exploration + 1:
             self.I, self.J = self.alg.winner(), 0
+            if self.I < 0:
+                raise ValueError(
+                    "detect: its base names no winner when the exploration ends; use one that "
+                    "always names one, such as ws-w, btw, rucb, d-ts or rmed1"
+                )
         if self.J == self.I:
             self.J = self.following(self.J)
         return min(self.I, self.J), max(self.I, self.J)
@@ -134,4 +145,5 @@ class DETECT:
             self.t = -1
 
     def winner(self) -> int:
+        """The frozen arm; while exploring that of the base, -1 if it names none."""
         return self.I if self.t > self.exploration else self.alg.winner()

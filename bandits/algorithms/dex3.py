@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw
+from bandits.estimates import draw, mix
 from bandits.registry import algorithm
 
 
@@ -50,12 +50,7 @@ class Dex3P:
         for k in range(K):
             log_w[k] += self.gamma / (3 * K) * self.bonus / q[k]
         log_w[arm] += self.gamma / (3 * K) * gain / q[arm]
-        top, total = log_w.max(), 0.0
-        for k in range(K):
-            q[k] = math.exp(log_w[k] - top)
-            total += q[k]
-        for k in range(K):
-            q[k] = (1 - self.gamma) * q[k] / total + self.gamma / K
+        mix(q, log_w, 1.0, self.gamma)
 
 
 @algorithm("dex3-s")

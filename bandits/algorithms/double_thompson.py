@@ -22,7 +22,11 @@ def d_ts(alpha: float = 0.51) -> "DoubleThompson":
 
 @algorithm("d-ts-plus")
 def d_ts_plus(alpha: float = 0.51) -> "DoubleThompson":
-    """D-TS+: ties for the first arm go to the smallest sampled regret per unit of information."""
+    """D-TS+: ties for the first arm go to the smallest sampled regret per unit of information.
+
+    Arms that tie in this too, as in a sampled tournament where all win equally often, are drawn
+    at random. alpha > 0.
+    """
     return DoubleThompson(alpha=alpha, plus=True)
 
 
@@ -39,6 +43,11 @@ class DoubleThompson:
     plus: bool = False
 
     learns_from_any_pair = True
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            name = "d-ts-plus" if self.plus else "d-ts"
+            raise ValueError(f"{name}: alpha = {self.alpha}; it must be positive")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0
@@ -111,15 +120,19 @@ class DoubleThompson:
         for i in range(K):
             wins[i] = (self.theta[i] > 0.5).sum()
         c = wins / max(1, K - 1)
-        smallest, a = np.inf, -1
+        smallest, a, ties = np.inf, -1, 0
         for i in range(K):
             if C[i] and wins[i] == most:
                 R = 0.0
                 for j in range(K):
                     if self.theta[i, j] != 0.5:
                         R += (c.max() - (c[i] + c[j]) / 2) / kl(self.theta[i, j], 0.5)
-                if smallest > R:
-                    smallest, a = R, i
+                if a < 0 or smallest > R:
+                    smallest, a, ties = R, i, 1
+                elif smallest == R:
+                    ties += 1
+                    if rng.integers(ties) == 0:
+                        a = i
         return a
 
     def observe(self, i: int, j: int, won: bool) -> None:

@@ -1,6 +1,7 @@
 """Dueling EXP3 for adversarial Borda regret, plain and with high probability.
 
-Saha, Koren & Mansour, "Adversarial Dueling Bandits", ICML 2021, Algorithms 1 and 2.
+Saha, Koren & Mansour, "Adversarial Dueling Bandits", ICML 2021, Algorithms 1 and 2, known to us
+only from newer code of the duelpy library.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw
+from bandits.estimates import draw, mix
 from bandits.registry import algorithm
 
 
@@ -53,12 +54,7 @@ class DuelingEXP3:
             self.S[k] += self.beta / self.q[k]
         if won:
             self.S[i] += 1.0 / (K * self.q[i] * self.q[j])
-        top, total = self.S.max(), 0.0
-        for k in range(K):
-            self.q[k] = math.exp(self.eta * (self.S[k] - top))
-            total += self.q[k]
-        for k in range(K):
-            self.q[k] = (1 - self.gamma) * self.q[k] / total + self.gamma / K
+        mix(self.q, self.S, self.eta, self.gamma)
 
     def winner(self) -> int:
         return int(self.S.argmax())

@@ -30,6 +30,12 @@ class ECWRMED:
 
     learns_from_any_pair = True
 
+    def __post_init__(self) -> None:
+        if not (self.alpha > 0 and self.beta > 0):
+            raise ValueError(
+                f"ecw-rmed: alpha = {self.alpha}, beta = {self.beta}; both must be positive"
+            )
+
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K
         self.t = 0

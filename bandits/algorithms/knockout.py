@@ -7,8 +7,9 @@ ICML 2017, Algorithms 1 (Compare) and 2 (Knockout).
 import math
 from typing import Any
 
+import numpy as np
+
 from bandits.compiled import compiled
-from bandits.estimates import permutation
 from bandits.registry import algorithm
 
 
@@ -36,7 +37,7 @@ class Knockout:
             )
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.arms = permutation(K, rng)  # the first `left` of them are still in
+        self.arms = np.arange(K)  # the first `left` of them are still in
         self.left = K
         self.samples = 0
         self.round = 0

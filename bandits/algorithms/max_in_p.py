@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.linear import add_contrast, best, fit, set_widths, utilities
+from bandits.linear import best, learn, set_widths
 from bandits.registry import algorithm
 
 
@@ -67,14 +67,11 @@ class MaxInP:
         return x, y
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        if i == j:
-            return
-        self.wins[i, j] += won
-        self.wins[j, i] += not won
-        add_contrast(self.inverse, self.features, i, j, 1.0)
-        set_widths(self.width, self.inverse, self.features)
-        fit(self.theta, self.features, self.wins, self.ridge)
-        self.u[:] = utilities(self.theta, self.features)
+        if i != j:
+            learn(
+                self.features, self.wins, self.inverse, self.width, self.theta, self.u,
+                i if won else j, j if won else i, 1.0, self.ridge,
+            )  # fmt: skip
 
     def winner(self) -> int:
         return int(self.u.argmax())

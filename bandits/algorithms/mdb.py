@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bandits.algorithms import create
+from bandits.algorithms import monitored
 from bandits.compiled import compiled
 from bandits.detector import check_visible, mdb_constants, windows
+from bandits.estimates import permutation
 from bandits.registry import algorithm
 
 
@@ -38,18 +39,21 @@ class MDB:
             raise ValueError(
                 f"mdb: M = {self.M} and delta = {self.delta}; expected M >= 1 and 0 < delta <= 1"
             )
-        self.alg = create(self.base)
+        self.alg = monitored("mdb", self.base)
         self.shared = self.transfer and getattr(self.alg, "learns_from_any_pair", False)
         self.windows = windows(self.eps)
         check_visible("mdb", self.delta, self.eps)
 
     def check(self, K: int, T: int) -> None:
-        """Warn where little but monitoring happens.
+        """Warn where little but monitoring happens, or changes come faster than they are noticed.
 
-        Raises ValueError for fewer than 2 arms, and a horizon too short for any detection.
+        Raises ValueError for fewer than 2 arms, a horizon too short for any detection, and what
+        the base refuses.
         """
         if K < 2:
             raise ValueError(f"mdb needs at least 2 arms; found K = {K}")
+        if hasattr(self.alg, "check"):
+            self.alg.check(K, T)
         if (4 * T + 2) * math.sqrt(T) <= math.sqrt(self.M) * K:
             raise ValueError(
                 f"mdb: a horizon of {T} is too short for K = {K} arms and M = {self.M} segments"
@@ -60,6 +64,14 @@ class MDB:
                 f"mdb monitors in a share of {min(gamma, 1):.0%} of the duels with window {w}, "
                 f"K = {K}, T = {T}, M = {self.M}, delta = {self.delta}: {self.base} hardly plays; "
                 "a longer horizon, larger delta or smaller M is needed",
+                stacklevel=2,
+            )
+        elif self.span(K, T) > T / self.M:
+            warnings.warn(
+                f"mdb: a change is noticed within {self.span(K, T)} duels, but segments last "
+                f"{T / self.M:.0f} on average with T = {T}, M = {self.M}, K = {K}, "
+                f"delta = {self.delta}; its regret bound supposes longer ones: a longer horizon, "
+                "larger delta or smaller M is needed",
                 stacklevel=2,
             )
 
@@ -75,14 +87,12 @@ class MDB:
         P = K * (K - 1) // 2
         self.period = max(P, int(math.floor(P / gamma)))
         self.pairs = np.empty((P, 2), np.int64)
+        order = permutation(P, rng)  # a random order, kept for the whole run
+        n = 0
         for i in range(K):
             for j in range(i + 1, K):
-                self.pairs[i * (2 * K - i - 1) // 2 + j - i - 1] = i, j
-        for last in range(P - 1, 0, -1):  # a random order, kept for the whole run
-            k = rng.integers(last + 1)
-            swapped = self.pairs[last].copy()
-            self.pairs[last] = self.pairs[k]
-            self.pairs[k] = swapped
+                self.pairs[order[n]] = i, j
+                n += 1
         self.windows.start(P, w)
         self.alg.start(K, T, rng)
         self.step = -1  # position in the period: below P a pair is monitored, else the base plays

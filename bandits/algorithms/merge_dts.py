@@ -5,6 +5,7 @@ Evaluation", ACM TOIS 2020. From memory of the paper, all of it unverified: the 
 and the tuned constants.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,11 @@ class MergeDTS:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.batches.start(K, T, rng)
+        self.log_C = math.log(self.C)
         self.sampled_wins = np.zeros(K, np.int64)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        if not self.batches.next_batch(self.alpha, self.C):
+        if not self.batches.next_batch(self.alpha, self.log_C):
             return self.batches.winner(), self.batches.winner()
         m = self.batches.m
         arms = self.batches.members[m, : self.batches.size[m]]

@@ -40,7 +40,7 @@ class MergeRUCB:
         self.t = 0
         self.K = K
         a = self.alpha
-        self.C = math.ceil(((4 * a - 1) * K**2 / ((2 * a - 1) * self.delta)) ** (1 / (2 * a - 1)))
+        self.log_C = math.log((4 * a - 1) * K**2 / ((2 * a - 1) * self.delta)) / (2 * a - 1)
         self.W = np.zeros((K, K), np.int64)
         self.count = max(1, int(round(K / self.batch)))  # batches
         self.size = np.zeros(self.count, np.int64)
@@ -55,18 +55,24 @@ class MergeRUCB:
         self.m = -1  # the batch whose turn it is
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        if self.next_batch(self.alpha, self.C):
-            budget = self.alpha * math.log(self.t + self.C)
-            return self.duel(self.m, math.sqrt(budget), rng)
+        if self.next_batch(self.alpha, self.log_C):
+            scale = math.sqrt(self.budget(self.alpha, self.log_C))
+            return self.duel(self.m, scale, rng)
         return self.winner(), self.winner()
 
-    def next_batch(self, alpha: float, C: int) -> bool:
+    def budget(self, alpha: float, log_C: float) -> float:
+        """alpha ln(t + C); C itself overflows when alpha is near 1/2."""
+        return alpha * (log_C + math.log1p(self.t * math.exp(-log_C)))
+
+    def next_batch(self, alpha: float, log_C: float) -> bool:
         """Eliminate and merge until batch m has a duel to play; False when one arm is left."""
         self.t += 1
         while self.left > 1:
             self.m = self.m + 1 if self.m + 1 < self.count else 0
-            self.eliminate(self.m, alpha * math.log(self.t + C))
-            if self.count > 1 and self.left <= self.K / 2**self.stage:
+            self.eliminate(self.m, self.budget(alpha, log_C))
+            # Batches of one arm each have no duel to play, so they merge whatever the stage.
+            few = self.left <= self.K / 2**self.stage or self.left == self.count
+            if self.count > 1 and few:
                 self.merge()
             elif self.size[self.m] > 1:
                 return True

@@ -33,7 +33,7 @@ class METASWIFT:
     P: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.C <= 0 or self.C_anchor <= 0 or self.P < 0:
+        if not (self.C > 0 and self.C_anchor > 0 and self.P >= 0):
             raise ValueError(
                 f"metaswift: C = {self.C}, C_anchor = {self.C_anchor}, P = {self.P}; "
                 "expected positive C and C_anchor, and P >= 0"

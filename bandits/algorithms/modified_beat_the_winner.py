@@ -1,7 +1,7 @@
 """Modified Beat the Winner.
 
-Peköz, Ross & Zhang, "Dueling Bandit Problems", 2022, as in the published code of Kolpaczki,
-Hüllermeier & Bengs (arXiv 2202.00935).
+Peköz, Ross & Zhang, "Dueling Bandit Problems", 2022 (attributed from memory), as in the published
+code of Kolpaczki, Hüllermeier & Bengs (arXiv 2202.00935).
 """
 
 from typing import Any

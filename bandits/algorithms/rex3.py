@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw
+from bandits.estimates import draw, mix
 from bandits.registry import algorithm
 
 
@@ -38,9 +38,4 @@ class REX3:
         psi = 0.5 if won else -0.5
         self.log_w[i] += self.gamma / K * psi / (2 * self.q[i])
         self.log_w[j] -= self.gamma / K * psi / (2 * self.q[j])
-        top, total = self.log_w.max(), 0.0
-        for k in range(K):
-            self.q[k] = math.exp(self.log_w[k] - top)
-            total += self.q[k]
-        for k in range(K):
-            self.q[k] = (1 - self.gamma) * self.q[k] / total + self.gamma / K
+        mix(self.q, self.log_w, 1.0, self.gamma)

@@ -48,6 +48,11 @@ class RMED:
 
     learns_from_any_pair = True
 
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            name = "rmed2fh" if self.variant == RMED2FH else "rmed2"
+            raise ValueError(f"{name}: alpha = {self.alpha}; it must be positive")
+
     def check(self, K: int, T: int) -> None:
         """Raises ValueError when the first phase of RMED2FH does not fit in the horizon."""
         first = self.first_draws(T) * K * (K - 1) // 2

@@ -54,7 +54,7 @@ class SAVAGE:
                 n += 1
         self.relevant = P
         self.turn = 0
-        self.best = 0
+        self.best = 0 if K == 1 else -1
 
     def choose(self, rng: Any) -> tuple[int, int]:
         if self.relevant == 0:
@@ -112,4 +112,5 @@ class SAVAGE:
         return max(upper[i], upper[j]) >= lower.max()
 
     def winner(self) -> int:
+        """The arm with the largest upper score when a pair was last decided; -1 before."""
         return self.best

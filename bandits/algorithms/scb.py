@@ -1,6 +1,7 @@
 """Scalable Copeland Bandits.
 
 Zoghi, Karnin, Whiteson & de Rijke, "Copeland Dueling Bandits", NeurIPS 2015, Algorithms 2 and 4.
+The time t in its thresholds is read as the duels of the phase so far (unverified).
 """
 
 import math

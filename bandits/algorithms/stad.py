@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.linear import add_contrast, best, fit, keep_best, set_widths, utilities, wide_pair
+from bandits.linear import best, keep_best, learn, set_widths, wide_pair
 from bandits.registry import algorithm
 
 
@@ -93,11 +93,10 @@ class StaD:
         if not self.learn:
             return
         k = self.stage
-        self.wins[k, i if won else j, j if won else i] += 1.0
-        add_contrast(self.inverse[k], self.features, i, j, 1.0)
-        set_widths(self.width[k], self.inverse[k], self.features)
-        fit(self.theta[k], self.features, self.wins[k], 2 * self.kappa * 4.0 ** -(k + 1))
-        self.u[k] = utilities(self.theta[k], self.features)
+        learn(
+            self.features, self.wins[k], self.inverse[k], self.width[k], self.theta[k], self.u[k],
+            i if won else j, j if won else i, 1.0, 2 * self.kappa * 4.0 ** -(k + 1),
+        )  # fmt: skip
 
     def winner(self) -> int:
         """The best arm by the estimate of the stage that chose the last pair."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.linear import add_contrast, fit, keep_best, max_pair, set_widths, utilities, wide_pair
+from bandits.linear import keep_best, learn, max_pair, set_widths, wide_pair
 from bandits.registry import algorithm
 
 
@@ -50,14 +50,11 @@ class MaxPairUCB:
         return max_pair(self.u, self.width, self.beta, self.all, rng)
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        if i == j:
-            return
-        self.wins[i, j] += won
-        self.wins[j, i] += not won
-        add_contrast(self.inverse, self.features, i, j, 1.0)
-        set_widths(self.width, self.inverse, self.features)
-        fit(self.theta, self.features, self.wins, self.ridge)
-        self.u[:] = utilities(self.theta, self.features)
+        if i != j:
+            learn(
+                self.features, self.wins, self.inverse, self.width, self.theta, self.u,
+                i if won else j, j if won else i, 1.0, self.ridge,
+            )  # fmt: skip
 
     def winner(self) -> int:
         return int(self.u.argmax())
@@ -122,11 +119,10 @@ class VACDB:
         k = self.layer
         level = 2.0 ** -(k + 1)
         weight = (level / self.width[k, i, j]) ** 2
-        self.wins[k, i if won else j, j if won else i] += weight
-        add_contrast(self.inverse[k], self.features, i, j, weight)
-        set_widths(self.width[k], self.inverse[k], self.features)
-        fit(self.theta[k], self.features, self.wins[k], 2 * self.kappa * level**2)
-        self.u[k] = utilities(self.theta[k], self.features)
+        learn(
+            self.features, self.wins[k], self.inverse[k], self.width[k], self.theta[k], self.u[k],
+            i if won else j, j if won else i, weight, 2 * self.kappa * level**2,
+        )  # fmt: skip
 
     def winner(self) -> int:
         """The best arm by the estimate of the layer that chose the last pair."""

@@ -1,7 +1,8 @@
 """Winner Stays for weak (WS-W) and strong (WS-S) regret.
 
 Chen & Frazier, "Dueling Bandits with Weak Regret", ICML 2017: play the two arms with the largest
-C_i = wins - losses, the last pair first; in the round form of Kolpaczki et al.'s published code.
+C_i = wins - losses, the last pair first; in the round form of Kolpaczki et al.'s published code,
+which is equal to it in law, as tested.
 """
 
 import math

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interpreted import total_order
 
 from bandits.algorithms import create
 from bandits.detector import (
@@ -89,20 +90,13 @@ def test_window_notices_a_change_after_about_a_quarter_of_it():
     assert max(delays) <= w / 2
 
 
-def test_what_counts_as_a_detection():
-    delays, false_alarms, missed = detections(
-        resets=np.array([50, 120, 130, 390]), changes=np.array([100, 200, 300]), span=60
-    )
-    assert delays.tolist() == [20]
-    assert (false_alarms, missed) == (3, 2)
-
-
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("detect", {"p_min": 0.55, "setting": "long"}, "it is its base"),
         ("detect", {"p_min": 0.55, "setting": "short"}, "proves nothing"),
         ("mdb", {"delta": 0.1}, "hardly plays"),
+        ("mdb", {"delta": 0.6}, "segments last 10000 on average"),
     ],
 )
 def test_degenerate_theory_warns(name, settings, message):
@@ -114,6 +108,16 @@ def test_degenerate_theory_warns(name, settings, message):
     ("name", "settings", "message"),
     [
         ("detect", {"base": "uniform"}, "names no winner"),
+        ("detect", {"base": "max-in-p"}, "detect: base 'max-in-p' chooses by the arms' features"),
+        ("mdb", {"base": "vacdb"}, "mdb: base 'vacdb' chooses by the arms' features"),
+        ("d-ts", {"alpha": 0.0}, "d-ts: alpha = 0.0"),
+        ("d-ts-plus", {"alpha": -1.0}, "d-ts-plus: alpha = -1.0"),
+        ("rmed2", {"alpha": 0.0}, "rmed2: alpha = 0.0"),
+        ("rmed2fh", {"alpha": math.nan}, "rmed2fh: alpha = nan"),
+        ("ecw-rmed", {"alpha": 0.0}, "ecw-rmed: alpha = 0.0"),
+        ("ecw-rmed", {"beta": -0.1}, "beta = -0.1"),
+        ("anaconda", {"C": math.nan}, "anaconda: C = nan"),
+        ("metaswift", {"C": math.nan}, "metaswift: C = nan"),
         ("detect", {"base": "ws-v"}, "did you mean"),
         ("detect", {"p_min": 0.5}, "p_min = 0.5"),
         ("mdb", {"delta": 0}, "0 < delta"),
@@ -134,6 +138,25 @@ def test_a_first_phase_longer_than_the_horizon_is_refused():
     p = stationary(np.full((5, 5), 0.5))
     with pytest.raises(ValueError, match="more than the horizon 30"):
         simulate(p, create("rmed2fh"), horizon=30, repetitions=1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["detect", "mdb"])
+def test_a_monitor_asks_its_base_whether_arms_and_horizon_suit_it(name):
+    with pytest.raises(ValueError, match="rmed2fh draws every pair 7 times"):
+        create(name, base="rmed2fh").check(40, 5000)
+
+
+def test_detect_refuses_a_horizon_of_one_duel():
+    with pytest.raises(ValueError, match="horizon of at least 2 duels; found T = 1"):
+        create("detect").check(5, 1)
+
+
+@pytest.mark.filterwarnings("ignore:detect")
+@pytest.mark.parametrize("base", ["merge-rucb", "knockout"])
+def test_detect_refuses_a_base_that_names_no_winner_when_exploration_ends(base):
+    p = stationary(total_order(5, 0.05))
+    with pytest.raises(ValueError, match="names no winner when the exploration ends; use one"):
+        simulate(p, create("detect", base=base), horizon=10_000, repetitions=1, seed=0)
 
 
 @given(st.lists(st.booleans(), max_size=150), st.integers(2, 16), st.sampled_from([0.1, 0.25, 0.5]))
