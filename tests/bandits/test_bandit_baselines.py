@@ -169,6 +169,16 @@ def test_merge_rucb_keeps_the_logarithm_of_a_constant_that_overflows():
     assert math.isfinite(tiny.budget(tiny.alpha, tiny.log_C))
 
 
+def test_ccb_judges_all_arms_anew_in_the_duel_after_it_forgot():
+    a, draws = started("ccb", 3, 1000)
+    a.loss[1, 0] = a.loss[2, 0] = 1e9  # arm 0 surely beats both others
+    a.B[:] = [False, True, False]  # the only arm left is not a winner, so everything is forgotten
+    a.choose(draws)
+    assert a.B.all()
+    a.choose(draws)
+    assert a.B.tolist() == [True, False, False]
+
+
 def test_savage_names_no_arm_before_it_knows_anything():
     a, draws = started("savage", 4, 1000)
     assert a.winner() == -1
