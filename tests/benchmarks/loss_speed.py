@@ -1,4 +1,4 @@
-"""Forward and backward of every pair loss on a million pairs, against torch's own logistic loss.
+"""Forward and backward of every loss of pairs, on a million, against torch's own logistic loss.
 
     python tests/benchmarks/loss_speed.py [--pairs N] [--repeats N]
 
@@ -11,15 +11,21 @@ import argparse
 import inspect
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pbrl import losses
+from pbrl.losses import LogProbs
 
 TARGET = 2.0
 
+LENGTHS = (
+    "sigmoid_norm", "simpo", "simpo, labels", "repo", "slic", "dpo_nll", "cpo", "cpo, labels",
+    "tpo_triple", "tpo_l",
+)  # fmt: skip
 # What costs more than the target, and why; soft labels need both φ(u) and φ(-u).
 EXCEPTIONS = {
     "discopop": "three transcendental functions",
@@ -33,6 +39,15 @@ EXCEPTIONS = {
     "davidson, labels": "three outcomes: an exponential, a logarithm, two masks",
     "rao_kupper, labels": "three outcomes: two logarithms, two masks",
     "nca_pair": "two logarithms: chosen and rejected are judged apart",
+    "dpop": "a penalty beside the margin (about 2)",
+    "exo_pair": "a logarithm and an exponential",
+    "nbpo, labels": "both directions of a mixture",
+    **dict.fromkeys(("mae, labels", "ipo, labels", "hinge, labels"), "both directions of the link"),
+    "orpo": "log(1 - p) of both items, in two branches with a gradient each",
+    "mrpo": "a mixture of two references in logarithms, for both items",
+    "alphapo": "a power of both items with its tangent, and lengths",
+    "f_dpo": "an exponential of both items with its tangent",
+    **dict.fromkeys(LENGTHS, "divides by lengths, which are integers and checked to be positive"),
 }
 
 
@@ -48,24 +63,36 @@ def seconds(function: Callable[[], Tensor], leaves: list[Tensor]) -> float:
 def cases(
     pairs: int,
 ) -> tuple[dict[str, Callable[[], Tensor]], Callable[[], Tensor], list[Tensor]]:
-    """Every loss of two scores by name, once without and once with labels, if it takes any."""
+    """Every loss of a pair by name, once without and once with labels, if it takes any."""
     generator = torch.Generator().manual_seed(0)
     chosen, rejected = (torch.randn(pairs, generator=generator).requires_grad_() for _ in range(2))
     soft = torch.rand(pairs, generator=generator)
     outcomes = (3 * soft).floor() / 2
+    length = torch.full((pairs,), 5)
+    sides = [
+        LogProbs((-5 * torch.rand(pairs, generator=generator)).requires_grad_(), -5 * soft, length)
+        for _ in range(2)
+    ]
     found: dict[str, Callable[[], Tensor]] = {}
     for name, function in losses.LOSSES.items():
         kind = function.meta["kind"]  # type: ignore[attr-defined]
-        if kind not in ("pair", "tie"):
+        if kind not in ("pair", "tie", "informed", "policy"):
             continue
-        found[name] = lambda f=function: f(chosen, rejected)
+        pair = sides if kind == "policy" else [chosen, rejected]
+        parameters = inspect.signature(function).parameters.values()
+        needed = [p for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
+        data = [sides[0] if p.annotation is LogProbs else soft + 0.01 for p in needed[2:]]
+        if name == "mappo":
+            data = [soft]
+        given = (*pair, *data)
+        found[name] = partial(function, *given)
         if "label" in inspect.signature(function).parameters:
             labels = outcomes if kind == "tie" else soft
-            found[name + ", labels"] = lambda f=function, p=labels: f(chosen, rejected, p)
+            found[name + ", labels"] = partial(function, *given, labels)
     yardstick = lambda: F.binary_cross_entropy_with_logits(  # noqa: E731
         chosen - rejected, soft, reduction="none"
     )
-    return found, yardstick, [chosen, rejected]
+    return found, yardstick, [chosen, rejected, *(side.policy for side in sides)]
 
 
 def main() -> None:
