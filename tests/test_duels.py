@@ -35,7 +35,7 @@ def test_rows_per_repetition_and_checkpoint() -> None:
 def test_an_answer_is_judged_by_the_truth_not_by_what_the_adversary_shows() -> None:
     """`alternating` ends on the reversed matrix; the winner is that of the true one."""
     problem = {"name": "alternating", "matrix": "mslr5", "every": 500, "cycles": 3}
-    _, rows = run(problem, {"name": "savage"}, horizon=3000, repetitions=6)
+    _, rows = run(problem, {"name": "rmed1"}, horizon=3000, repetitions=6)
     named = [row for row in ends(rows) if row["winner"] >= 0]
     assert named
     assert all(row["correct"] == (row["winner"] == 0) for row in named)
