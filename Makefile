@@ -27,11 +27,12 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 $(BIN)/python:
-	$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f'found Python {v[0]}.{v[1]}, expected 3.11 or 3.12: make PYTHON=python3.11 ...')"
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f'found Python {v[0]}.{v[1]}, expected 3.11 or 3.12: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and by itself: pip then never looks for another build of it.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the locked packages into $(VENV): a minute or two"
 	$(BIN)/python -m pip install -q "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@

@@ -1,5 +1,6 @@
 """The command line. Nothing here imports torch unless something is trained or plotted."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -177,6 +178,10 @@ def run(
 
     if executor not in ("local", "ray"):
         raise ConfigError(f"--executor {executor!r}; expected local or ray")
+    if executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            "--executor ray needs Ray, which is not installed: pip install 'pbrl[ray]'"
+        )
     plugins = _load_plugins(plugin)
     cells, root, _ = _cells(suite_name, out, settings)
     store.write_plan(root, cells)
@@ -192,9 +197,14 @@ def run(
         )
     states = Counter(cell.status() for cell in cells)
     print(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    planned = len(store.read_plan(root))
+    if planned > len(cells):
+        print(f"the folder also holds {planned - len(cells)} cells that this suite does not have")
     screen.print_failures(summary.failed)
     if summary.signal is not None:
         print("stopped; the same command continues it")
+    elif states["done"]:
+        print(f"next: pbrl table {root}; pbrl plot {root}")
     if summary.exit_code:
         sys.exit(summary.exit_code)
 
@@ -209,7 +219,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         {
             "cell": cell.id,
             "title": store.title(cell.config),
-            "status": cell.status(),
+            "status": _state(cell),
             "progress": cell.progress(),
             "failure": cell.failure(),
         }
@@ -224,6 +234,11 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     states = Counter(row["status"] for row in rows)
     print(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     screen.print_failures([cell for cell in cells if cell.status() == "failed"])
+
+
+def _state(cell: "Cell") -> str:
+    state = cell.status()
+    return "damaged" if state == "done" and not cell.is_whole() else state
 
 
 @app.command()
@@ -260,6 +275,8 @@ def check(
     _load_plugins(plugin)
     broken = 0
     for kind, name in contract.targets(what):
+        if kind == "method" and sys.stderr.isatty():
+            print(f"running and resuming method {name} several times ...", file=sys.stderr)
         violations = contract.violations(kind, name)
         print(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
         for violation in violations:

@@ -163,7 +163,12 @@ def describe(kind: str, name: str) -> Entry:
         return _describe_source(kind, name, _sources(kind)[name])
     if name in _entry_points(kind):
         return _describe_object(kind, name, resolve(kind, name))
-    raise ConfigError(f"unknown {kind} {name!r}; {did_you_mean(name, names(kind))}")
+    raise _unknown(kind, name)
+
+
+def _unknown(kind: str, name: str) -> ConfigError:
+    hint = did_you_mean(name, names(kind))
+    return ConfigError(f"unknown {kind} {name!r}; {hint} (a plug-in's needs --plugin FILE)")
 
 
 def resolve(kind: str, name: str) -> Any:
@@ -186,7 +191,7 @@ def resolve(kind: str, name: str) -> Any:
                     f"{kind} {name!r} ({point.value}) does not import: {error!r}"
                 ) from error
         else:
-            raise ConfigError(f"unknown {kind} {name!r}; {did_you_mean(name, names(kind))}")
+            raise _unknown(kind, name)
     return _REGISTERED[kind][name]
 
 

@@ -134,7 +134,11 @@ class _Schedule:
         self.waiting_told = False
         for cell in self.cells.values():
             status = cell.status()
-            if status == "done":
+            if status == "done" and not cell.is_whole():
+                cell.discard()
+                self.event("retry", cell, "its result is damaged")
+                self.queue.append((cell, None))
+            elif status == "done":
                 self._skip(cell)
             elif status == "failed" and not self._is_worth_another_try(cell):
                 self._failed(cell)

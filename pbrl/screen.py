@@ -166,7 +166,9 @@ def status_table(rows: list[dict[str, Any]]) -> "Table":
     for row in rows:
         if row["status"] != "done":
             step = (row["progress"] or {}).get("step")
-            table.add_row(row["title"], row["status"], "-" if step is None else f"{step:,}")
+            stopped = row["status"] == "missing" and step is not None
+            state = "stopped" if stopped else row["status"]
+            table.add_row(row["title"], state, "-" if step is None else f"{step:,}")
     return table
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,7 +94,8 @@ def read(source: str, *, settings: tuple[str, ...] = ()) -> dict[str, Any]:
         reason = getattr(error, "problem", None) or error
         raise ConfigError(f"{path} is not a YAML suite:{where}: {reason}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: found {type(content).__name__}, expected keys name and blocks")
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{path}: found {found}, expected keys name and blocks")
     for setting in settings:
         _apply(content, setting)
     return content
@@ -180,7 +182,8 @@ def _validated(model: type[Any], content: dict[str, Any], where: str) -> Any:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()  # a mistyped key is the likely cause of a missing one
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         known = {*model.model_fields, *content}
         path = ".".join(
             [where, *(str(p) for p in first["loc"] if isinstance(p, int) or p in known)]
@@ -189,9 +192,11 @@ def _validated(model: type[Any], content: dict[str, Any], where: str) -> Any:
             hint = did_you_mean(str(first["loc"][-1]), model.model_fields)
             raise ConfigError(f"{path}: unknown key; {hint}") from None
         if first["type"] == "missing":
-            raise ConfigError(f"{path}: missing; every {model.__name__} needs it") from None
+            raise ConfigError(f"{path}: missing; expected a value") from None
         found = repr(first["input"])[:80]
-        raise ConfigError(f"{path}: found {found}; {first['msg'].lower()}") from None
+        exponent = re.fullmatch(r"\d+e\d+", str(first["input"]))
+        hint = f" (YAML reads it as text: write {float(first['input']):.0f})" if exponent else ""
+        raise ConfigError(f"{path}: found {found}; {first['msg'].lower()}{hint}") from None
 
 
 def _expand(
@@ -264,6 +269,12 @@ def _with_budget(
         raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
     if schedule.is_scheduled(filled):
         spendable = schedule.realisable(filled)
+        if spendable == 0 < labels:
+            switch = filled.get("seed_steps", 0) + filled.get("unsup_steps", 0)
+            raise ConfigError(
+                f"{where}.labels: {method['label']} first asks at step {switch}, but the run has "
+                f"{steps} steps; raise steps, or lower unsup_steps"
+            )
         if spendable < labels:
             raise ConfigError(
                 f"{where}.labels: {method['label']} can spend {spendable} of {labels} labels in "

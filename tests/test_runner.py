@@ -67,7 +67,7 @@ MISCHIEF = {
     "bug": ("bug", "KeyError: 'position'"),
     "nan": ("numeric", "loss is nan"),
     "disk full": ("resource", "No space left"),
-    "hang": ("environment", "no sign of life for 2 s"),
+    "hang": ("user", "one iteration took more than 2 s"),
     "abort": ("environment", "killed by SIGABRT 3 times (it crashed)"),
     "exit": ("bug", "ended with exit code 3"),
     "killed": ("lost", "killed by SIGKILL 3 times"),

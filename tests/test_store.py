@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbrl import store
+from pbrl import runner, store
 from pbrl.errors import CellError, StoreError
 from pbrl.store import atomic, checkpoint, frames, journal
 
@@ -494,3 +494,27 @@ def test_a_seal_shows_every_change(
     path.write_bytes(text)
     with contextlib.suppress(StoreError):
         assert atomic.read_sealed(path) == content  # white space, or another spelling of a number
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
+def test_a_damaged_result_is_computed_again(damage: str, tmp_path: Path) -> None:
+    cell = store.Cell(tmp_path, {"kind": "online", "env": {"name": "e"}, "method": {"name": "m"}})
+    with cell.lock():
+        cell.journal({"event": "eval", "step": 0, "return": 1.0})
+        cell.finish({})
+    assert cell.is_whole()
+    metrics = cell.path / "metrics.parquet"
+    if damage == "truncate":
+        metrics.write_bytes(metrics.read_bytes()[:-5])
+    elif damage == "remove":
+        metrics.unlink()
+    else:
+        (cell.path / "manifest.json").write_text("{bad")
+    assert (cell.status(), cell.is_whole()) == ("done", False)
+    schedule = runner._Schedule([cell], plugins=[], on_event=lambda *_: None)
+    assert [queued.id for queued, _ in schedule.queue] == [cell.id]
+    with cell.lock():
+        assert cell.restore() is None
+        cell.journal({"event": "eval", "step": 0, "return": 1.0})
+        cell.finish({})
+    assert cell.is_whole()

@@ -47,7 +47,7 @@ def _regret_panel(
     *,
     log: bool,
 ) -> None:
-    """Cumulative regret; a thin gray line at each change, the lower bound C ln T in black.
+    """Cumulative regret; a thin gray line at each change, C ln T in black.
 
     The linear panel is cut where lines that grow far above the others would flatten them; the
     logarithmic one shows all, over the last four decades of duels.
@@ -67,7 +67,7 @@ def _regret_panel(
         duels = np.unique(np.concatenate([bandit.duels for bandit in bandits]))
         duels = duels[duels > 1]
         axis.plot(duels, bound * np.log(duels), color=style.BLACK, linewidth=1.1,
-                  linestyle=(0, (1, 1)), label="lower bound C ln T")  # fmt: skip
+                  linestyle=(0, (1, 1)), label="C ln T: no lower slope for large T")  # fmt: skip
     axis.set_xlabel("duels")
     axis.set_ylabel(f"cumulative {regret.replace('_', ' ')} regret")
     if log:

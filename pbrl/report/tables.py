@@ -176,7 +176,7 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
                 row[name] = runs if runs is None else scores.estimate(
                     lambda s: s[0].mean(axis=-1), [runs], name, bandit.task, bandit.label
                 )  # fmt: skip
-            row[f"{regret} lower bound"] = bandit.lower_bound.get(regret)
+            row[f"{regret} lowest slope"] = bandit.lower_bound.get(regret)
         row["resets"] = bandit.ends.get("resets") or None
         if "false_alarms" in bandit.ends:
             row |= {f"{name.replace('_', ' ')}": bandit.ends.get(name) for name in MONITORED}
@@ -187,11 +187,12 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
     notes = [
         "regret: cumulative, after all duels; on a changing problem each duel is charged by the "
         "matrix of its time.",
-        "slope: of regret against ln T, least squares over the last tenfold of duels; lower bound: "
-        "the constant this slope cannot stay below on a stationary problem.",
+        "slope: of regret against ln T, least squares over the last tenfold of duels; lowest "
+        "slope: the constant that no slope stays below for large T on a stationary problem.",
         "[low, high]: 95 % bootstrap intervals over repetitions. duels/s: on one core, without "
         "compiling. Means per repetition: resets; for a monitor its false alarms, the changes it "
-        "missed, and the delay in duels of those it noticed; correct: share that name a Copeland (Condorcet) winner.",
+        "missed, and the delay in duels of those it noticed; correct: share that name a Copeland "
+        "(Condorcet) winner.",
     ]
     return Table("bandits", "Dueling bandits", rows, notes)
 

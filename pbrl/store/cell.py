@@ -93,6 +93,21 @@ class Cell:
                 return "running"
             return "failed" if (self.path / "failure.json").exists() else "missing"
 
+    def is_whole(self) -> bool:
+        """Of a cell that is done: its manifest is intact and every file has the size it says."""
+        manifest = self.manifest()
+        if manifest is None:
+            return False
+        sizes = {name: seal["size"] for name, seal in manifest["files"].items()}
+        try:
+            return all((self.path / n).stat().st_size == size for n, size in sizes.items())
+        except FileNotFoundError:
+            return False
+
+    def discard(self) -> None:
+        """Take back that a damaged cell is done, so that it is computed again."""
+        atomic.remove(self.path / "manifest.json")
+
     def _is_running(self) -> bool:
         found = holder(self.path)
         if found is None or found.is_dead():

@@ -105,6 +105,7 @@ def write_state(folder: Path, state: Any) -> dict[str, dict[str, Any]]:
             save_file(arrays, path)
         except SafetensorError as error:
             raise _as_os_error(error) from error
+        path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors makes it readable to us alone
         atomic.sync(path)
     atomic.write_file(folder / TREE, tree)
     return {name: seal_of(folder / name) for name in (ARRAYS, TREE)}
