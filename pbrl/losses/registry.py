@@ -34,8 +34,9 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
 
     The registered function computes half-precision inputs in float32, takes a `label` of any dtype
     and raises ValueError, naming the loss and the argument, for shapes that do not match, empty
-    tensors, items without tokens, NaN and infinity. The bare function is its `__wrapped__`, for
-    torch.func transforms, under which a value cannot be looked at.
+    tensors, items without tokens, NaN, infinity and a beta, temperature, tau or eta that is not
+    positive. The bare function is its `__wrapped__`, for torch.func transforms, under which a
+    value cannot be looked at.
     """
 
     def register(function: Loss) -> Loss:
@@ -45,8 +46,8 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Tensor:
-            bound = signature.bind(*args, **kwargs)
             with naming(name):
+                bound = signature.bind(*args, **kwargs)
                 if coordinates.get("beta") != "coefficient":
                     _check_positive(bound.arguments)
                 bound.arguments |= prepare(bound.arguments, one_shape=kind in _ONE_SHAPE)
@@ -64,11 +65,11 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
 
 @contextlib.contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Put the loss's name before the message of a ValueError."""
+    """Put the loss's name before the message of a ValueError or TypeError."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"loss {name!r}: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"loss {name!r}: {error}") from None
 
 
 def require(holds: bool, argument: str, found: object, expected: str) -> None:

@@ -185,7 +185,7 @@ def _check_takes_scores(
     try:
         function(torch.zeros(1), torch.zeros(1), **params)
     except TypeError as error:
-        raise ValueError(f"loss {shown!r}: parameters {params}: {error}") from None
+        raise ValueError(f"parameters {params}: {error}") from None
     return "label" in parameters
 
 

@@ -182,7 +182,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         lambda: losses.segment_loss("robust", eps=0.7),
         "loss 'robust': eps = 0.7; expected a flip ra",
     ),
-    (lambda: losses.segment_loss("robust", eps="x"), "loss 'robust': parameters {'eps': 'x'}: "),
+    (lambda: losses.segment_loss("robust", eps="x"), "parameters {'eps': 'x'}: loss 'robust': "),
     # ties
     (
         lambda: losses.rao_kupper(A, B, 0.5, alpha=0.0),
@@ -280,3 +280,8 @@ def test_a_label_of_any_dtype_counts_in_the_dtype_of_the_scores(
     assert value.dtype == torch.float32
     assert torch.equal(value, function(A, B, label.float()))
     assert losses.pair_loss(losses.LINKS["hinge"], A, B, label).dtype == torch.float32
+
+
+def test_a_wrong_number_of_arguments_is_told_with_the_name_of_the_loss() -> None:
+    with pytest.raises(TypeError, match="loss 'hinge': missing a required argument: 'rejected'"):
+        losses.hinge(A)  # type: ignore[call-arg]
