@@ -84,11 +84,11 @@ def _facts(problem: Any, horizon: int) -> dict[str, Any]:
 
 
 def _instance(kind: str, config: dict[str, Any]) -> Any:
-    parameters = {key: value for key, value in config.items() if key not in ("name", "label")}
+    name, parameters = registry.split(config)
     try:
-        return registry.resolve(kind, config["name"])(**parameters)
+        return registry.resolve(kind, name)(**parameters)
     except ValueError as error:
-        raise ConfigError(f"{kind} {config['name']!r}: {error}") from error
+        raise ConfigError(f"{kind} {name!r}: {error}") from error
 
 
 class _Ends:

@@ -408,6 +408,11 @@ def _first_sentence(doc: str) -> str:
     return " ".join(doc.split("\n\n")[0].split())
 
 
+def split(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of one axis of a cell's configuration, without its label."""
+    return config["name"], {k: v for k, v in config.items() if k not in ("name", "label")}
+
+
 # --- checking what a suite gives ----------------------------------------------------------------
 
 

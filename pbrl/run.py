@@ -44,7 +44,7 @@ class Run:
         self._heart = Heartbeat(config["execution"]["hang_timeout"])
         self._looped = False
         torch.manual_seed(self.torch_seed("torch"))
-        name, parameters = _split(config["env"])
+        name, parameters = registry.split(config["env"])
         self.spec = registry.resolve("env", name).resolve(parameters)
         self.teacher = self._make_teacher(config["teacher"])
         self._env = ActingEnv(name, parameters, seed=self.seed, stream="env")
@@ -55,7 +55,7 @@ class Run:
     def _make_teacher(self, config: dict[str, Any] | None) -> Any:
         if config is None:
             return None
-        name, parameters = _split(config)
+        name, parameters = registry.split(config)
         teacher = registry.resolve("teacher", name)(**parameters)
         if hasattr(teacher, "bind"):
             teacher.bind(horizon=self.spec.horizon, reward_range=self.spec.reward_range)
@@ -217,7 +217,7 @@ class Run:
         if agent is None:
             raise CellError("run.track(agent=...) is missing; evaluation needs agent.act(obs)")
         if self._evaluation_env is None:
-            name, parameters = _split(self.config["env"])
+            name, parameters = registry.split(self.config["env"])
             self._evaluation_env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
         env = self._evaluation_env
         ends: list[EpisodeEnd] = []
@@ -291,17 +291,13 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _split(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return config["name"], {k: v for k, v in config.items() if k not in ("name", "label")}
-
-
 def execute(cell: "Cell") -> dict[str, Any]:
     """Compute one cell from its configuration, or the rest of it; returns the run's summary."""
     if cell.config["kind"] == "bandit":
         from pbrl import duels  # numba is needed for these cells alone
 
         return duels.execute(cell)
-    name, parameters = _split(cell.config["method"])
+    name, parameters = registry.split(cell.config["method"])
     train = registry.resolve("method", name)
     config = registry.config_class(train)
     run = Run(cell)

@@ -286,9 +286,9 @@ def _with_budget(
 
 def _check_fit(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
     """Segments come from complete episodes: one must be over, and be as long as a segment."""
-    parameters = {k: v for k, v in env.items() if k not in ("name", "label")}
+    name, parameters = registry.split(env)
     try:
-        horizon = registry.resolve("env", env["name"]).resolve(parameters).horizon
+        horizon = registry.resolve("env", name).resolve(parameters).horizon
     except ValueError as error:
         raise ConfigError(f"{where}.env: {error}") from None
     if method.get("segment_length", 0) > horizon:
