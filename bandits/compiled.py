@@ -125,14 +125,14 @@ def _state_class(cls: type) -> type[StateType]:
         for name, method in inspect.getmembers(cls, inspect.isfunction):
             if not name.startswith("__") and name not in (*PYTHON_ONLY, "start"):
                 attach(kind, name, method)
-        arguments = list(inspect.signature(cls.start).parameters)  # type: ignore[attr-defined]
         # start is the one method that may bind arrays, so it runs on another view of the state.
         attach(kind, "bind_and_start", cls.start)  # type: ignore[attr-defined]
-        scope = {"binding": binding}
-        call = f"binding(self).bind_and_start({', '.join(arguments[1:])})"
-        exec(f"def start({', '.join(arguments)}): {call}", scope)
-        attach(kind, "start", scope["start"])
+        attach(kind, "start", _start)
     return _TYPES[cls]
+
+
+def _start(self: Any, *arguments: Any) -> None:
+    binding(self).bind_and_start(*arguments)  # type: ignore[call-arg]
 
 
 def attach(kind: type[types.Type], name: str, method: Any) -> None:
@@ -141,7 +141,11 @@ def attach(kind: type[types.Type], name: str, method: Any) -> None:
     Numba compares the annotations of a method with those of its typing function.
     """
     bare = FunctionType(method.__code__, method.__globals__, name, method.__defaults__)
-    typing = eval(f"lambda {', '.join(inspect.signature(method).parameters)}: bare", {"bare": bare})
+
+    def typing(*arguments: Any) -> Any:
+        return bare
+
+    typing.__signature__ = inspect.signature(bare)  # type: ignore[attr-defined]
     options = {"error_model": "numpy"}
     overload_method(kind, name, jit_options=options)(typing)  # type: ignore[call-arg]
 

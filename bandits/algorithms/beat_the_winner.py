@@ -8,7 +8,7 @@ Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 20
 from typing import Any
 
 from bandits.compiled import compiled
-from bandits.estimates import permutation
+from bandits.numerics import permutation
 from bandits.registry import algorithm
 
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bandits.boxes import box
+from bandits.base_bandits import box
 from bandits.compiled import compiled
-from bandits.estimates import draw
+from bandits.numerics import draw
 from bandits.registry import algorithm
 
 

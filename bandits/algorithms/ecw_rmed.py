@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import kl
+from bandits.numerics import kl
 from bandits.registry import algorithm
 
 

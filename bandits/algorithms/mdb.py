@@ -13,7 +13,7 @@ import numpy as np
 from bandits.algorithms import monitored
 from bandits.compiled import compiled
 from bandits.detector import check_visible, mdb_constants, windows
-from bandits.estimates import permutation
+from bandits.numerics import permutation
 from bandits.registry import algorithm
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import permutation
+from bandits.numerics import permutation
 from bandits.registry import algorithm
 
 

@@ -5,7 +5,7 @@ Ailon, Karnin & Joachims, "Reducing Dueling Bandits to Cardinal Bandits", ICML 2
 
 from typing import Any, Literal
 
-from bandits.boxes import box
+from bandits.base_bandits import box
 from bandits.compiled import compiled
 from bandits.registry import algorithm
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import pick, record_rivals, strongest_rival
+from bandits.numerics import pick, record_rivals, strongest_rival
 from bandits.registry import algorithm
 
 

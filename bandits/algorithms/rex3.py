@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw, mix
+from bandits.numerics import draw, mix
 from bandits.registry import algorithm
 
 

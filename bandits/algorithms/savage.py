@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import permutation
+from bandits.numerics import permutation
 from bandits.registry import algorithm
 
 WINNERS = ("condorcet", "copeland", "borda")

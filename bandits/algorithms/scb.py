@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import kl, kl_bound, permutation
+from bandits.numerics import kl, kl_bound, permutation
 from bandits.registry import algorithm
 
 

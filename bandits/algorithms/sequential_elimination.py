@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from bandits.compiled import compiled
-from bandits.estimates import permutation
+from bandits.numerics import permutation
 from bandits.registry import algorithm
 
 

@@ -8,7 +8,7 @@ import pytest
 from interpreted import Draws, Interpreted, total_order
 
 from bandits.algorithms import create
-from bandits.boxes import UCBBox
+from bandits.base_bandits import UCBBox
 from bandits.preferences import stationary
 from bandits.problems.orders import constant_gap, fixed_gap
 from bandits.simulate import simulate

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.estimates import draw, mix
+from bandits.numerics import draw, mix
 
 
 @compiled
