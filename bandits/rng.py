@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from bandits.compiled import attach
-from bandits.state import maker, state_class
+from bandits.compiled import attach, maker, state_class
 
 RngType = state_class("RngState")
 FIELDS = dict.fromkeys(("a", "b", "c", "counter"), types.uint64)

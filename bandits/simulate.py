@@ -42,26 +42,20 @@ k = 0 for the duels (one uniform each, so all algorithms meet the same luck), 1 
 on the batch.
 """
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from bandits.compiled import builder, is_compiled, label, parameters, sources
+from bandits.compiled import CACHE, is_compiled, loop, parameters
 from bandits.preferences import Problem
 from bandits.regret import tables, utility_tables
 from bandits.rng import from_words, generator, words
-from bandits.state import release
 
 DUELS, ALGORITHM, LABELS, PROBLEM = range(4)
-# Compiled code is kept beside this file or where the user says, never in the home directory.
-CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
 
 
 @dataclass
@@ -115,7 +109,8 @@ def simulate(
     """
     times = _times(checkpoints, horizon, repetitions)
     fixed = None if hasattr(problem, "sample") else _Tables(problem)
-    play, compiled = None, is_compiled(algorithm)
+    compiled = is_compiled(algorithm)
+    play: Any = None
     seconds = compile_seconds = 0.0
     rows = []
     for r in range(first_repetition, first_repetition + repetitions):
@@ -133,7 +128,7 @@ def simulate(
             if hasattr(algorithm, "check"):
                 algorithm.check(K, horizon)
             began = time.perf_counter()
-            play = _loop(algorithm, K, horizon)
+            play = loop(_play, algorithm, K, horizon, from_words) if compiled else _play
             if compiled:
                 play(*state, np.empty(0, np.int64))  # no duel: compiles, or loads from the cache
             compile_seconds = time.perf_counter() - began
@@ -197,59 +192,18 @@ def _same(x: Any) -> Any:
     return x
 
 
-def _winner(algorithm: Any) -> int:
-    return algorithm.winner()
-
-
-def _no_winner(algorithm: Any) -> int:
-    return -1
-
-
-def _resets(algorithm: Any) -> int:
-    return algorithm.resets
-
-
-def _no_resets(algorithm: Any) -> int:
-    return 0
-
-
-def _any_resets(algorithm: Any) -> int:
-    return getattr(algorithm, "resets", 0)
-
-
-# What `_play` leaves open, here as a plain Python algorithm needs it; `_loop` binds other things.
+# What `_play` leaves open, as plain Python algorithms need it; `compiled.loop` binds other things.
 build: Any = _same  # the algorithm's presets -> its state
 stream: Any = _same  # a random stream's state -> the stream
-winner_of: Any = _no_winner
-resets_of: Any = _any_resets
 free: Any = _same
 
-_LOOPS: dict[Any, Any] = {}
+
+def winner_of(algorithm: Any) -> int:
+    return algorithm.winner() if hasattr(algorithm, "winner") else -1
 
 
-def _loop(algorithm: Any, K: int, T: int) -> Callable[..., Any]:
-    """`_play` for this algorithm: the same source in Python, or compiled if its class is."""
-    winner: Any = _winner if hasattr(algorithm, "winner") else _no_winner
-    if not is_compiled(algorithm):
-        return _bound({"winner_of": winner})
-    make, kind = builder(algorithm, K, T)
-    if kind not in _LOOPS:
-        resets = _resets if "resets" in kind.fields else _no_resets
-        names = {"build": make, "stream": from_words, "free": release}
-        names |= {"winner_of": njit(winner), "resets_of": njit(resets)}
-        loop = _bound(names)
-        # One cache file per algorithm, and the digest in its key: two processes never write each
-        # other's file, and an edited algorithm never runs from an old cache entry.
-        loop.__qualname__ = f"play.{label(algorithm)}"
-        digest = sources(algorithm, kind)
-        loop.__defaults__ = (digest,)
-        cache = CACHE and digest != ""
-        _LOOPS[kind] = njit(loop, cache=cache, nogil=True, error_model="numpy")
-    return _LOOPS[kind]
-
-
-def _bound(names: dict[str, Any]) -> FunctionType:
-    return FunctionType(_play.__code__, {**globals(), **names}, "play", _play.__defaults__)
+def resets_of(algorithm: Any) -> int:
+    return getattr(algorithm, "resets", 0)
 
 
 @njit(cache=CACHE, nogil=True)
