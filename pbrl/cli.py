@@ -91,7 +91,7 @@ def list_(
     plugin: PluginOption = None,
 ) -> None:
     """Names that can stand in a suite, with what each is and its parameters."""
-    from pbrl import registry, screen, suites
+    from pbrl import registry, suites, terminal
     from pbrl.errors import PluginError
 
     _load_plugins(plugin)
@@ -121,9 +121,9 @@ def list_(
     if as_json:
         print(json.dumps(found, indent=1, default=str))
     elif what is None:
-        screen.print_names(found)
+        terminal.print_names(found)
     else:
-        screen.print_entries(found[what])
+        terminal.print_entries(found[what])
 
 
 @app.command()
@@ -135,20 +135,22 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
-    from pbrl import screen
+    from pbrl import terminal
 
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
-    rows = screen.plan_rows(cells)
+    rows = terminal.plan_rows(cells)
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
     if as_json:
         total = {"cells": len(cells), "done": done, "seconds_left": left}
         print(json.dumps({"suite": name, "folder": str(root), **total, "rows": rows}, indent=1))
         return
-    screen.show(screen.plan_table(rows))
+    terminal.show(terminal.plan_table(rows))
     known = "from the cells done" if done else "a rough guess until a cell is done"
-    about = f"about {screen.duration(left)} of one core left ({known})" if left else "nothing left"
+    about = (
+        f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
+    )
     print(f"\n{len(cells)} cells, {done} done in {root}; {about}")
 
 
@@ -174,7 +176,8 @@ def run(
     plugin: PluginOption = None,
 ) -> None:
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
-    from pbrl import runner, screen, store
+    from pbrl import store, terminal
+    from pbrl.jobs import queue
 
     if executor not in ("local", "ray"):
         raise ConfigError(f"--executor {executor!r}; expected local or ray")
@@ -185,8 +188,8 @@ def run(
     plugins = _load_plugins(plugin)
     cells, root, _ = _cells(suite_name, out, settings)
     store.write_plan(root, cells)
-    with screen.Progress(cells) as progress:
-        summary = runner.run_cells(
+    with terminal.Progress(cells) as progress:
+        summary = queue.run_cells(
             cells,
             root,
             jobs=jobs,
@@ -200,7 +203,7 @@ def run(
     planned = len(store.read_plan(root))
     if planned > len(cells):
         print(f"the folder also holds {planned - len(cells)} cells that this suite does not have")
-    screen.print_failures(summary.failed)
+    terminal.print_failures(summary.failed)
     if summary.signal is not None:
         print("stopped; the same command continues it")
     elif states["done"]:
@@ -212,7 +215,7 @@ def run(
 @app.command()
 def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Every planned cell of a results folder: done, running, failed (why), missing."""
-    from pbrl import screen, store
+    from pbrl import store, terminal
 
     cells = store.read_plan(folder)
     rows = [
@@ -229,11 +232,11 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         print(json.dumps(rows, indent=1))
         return
     if any(row["status"] != "done" for row in rows):
-        screen.show(screen.status_table(rows))
+        terminal.show(terminal.status_table(rows))
         print()
     states = Counter(row["status"] for row in rows)
     print(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    screen.print_failures([cell for cell in cells if cell.status() == "failed"])
+    terminal.print_failures([cell for cell in cells if cell.status() == "failed"])
 
 
 def _state(cell: "Cell") -> str:

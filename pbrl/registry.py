@@ -413,6 +413,12 @@ def split(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return config["name"], {k: v for k, v in config.items() if k not in ("name", "label")}
 
 
+def with_defaults(kind: str, name: str) -> Any:
+    """The registered object, if it can be made without giving it anything; else ConfigError."""
+    check_parameters(describe(kind, name), {}, "check")
+    return resolve(kind, name)
+
+
 # --- checking what a suite gives ----------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from pbrl import registry, schedule
+from pbrl import registry, sessions
 from pbrl.errors import ConfigError, did_you_mean
 from pbrl.store import identity, title
 from pbrl.suites import shipped
@@ -267,8 +267,8 @@ def _with_budget(
     filled = method | {k: v for k, v in given.items() if k in entry.parameters}
     if "labels" in entry.parameters and labels == 0:
         raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
-    if schedule.is_scheduled(filled):
-        spendable = schedule.realisable(filled)
+    if sessions.is_scheduled(filled):
+        spendable = sessions.realisable(filled)
         if spendable == 0 < labels:
             switch = filled.get("seed_steps", 0) + filled.get("unsup_steps", 0)
             raise ConfigError(
@@ -296,9 +296,9 @@ def _check_fit(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
             f"{where}: {method['label']} has segment_length {method['segment_length']}, but an "
             f"episode of {env['label']} has {horizon} steps; lower segment_length"
         )
-    if not schedule.is_scheduled(method):
+    if not sessions.is_scheduled(method):
         return
-    first = schedule.sessions_of(method)[0][0]
+    first = sessions.sessions_of(method)[0][0]
     if first < horizon:
         raise ConfigError(
             f"{where}: {method['label']} first asks at step {first}, but the first episode of "

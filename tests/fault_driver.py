@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before tests/env
 import tiny_cells
 from kill_resume import result_digest
 
-from pbrl import fork_server, worker
+from pbrl.jobs import fork_server, worker
 from pbrl.store import Cell, atomic, journal, lease
 
 CALLS = ("open", "write", "fsync", "replace", "rename", "unlink", "rmdir", "makedirs")

@@ -42,10 +42,10 @@ def kill_and_resume(
     """Digest of an uninterrupted run, and of `times` runs killed up to `kills` times each.
 
     `command_factory(root)` prepares a results folder and gives the command that computes it, such
-    as `[sys.executable, "-m", "pbrl.worker", str(cell.path)]`; it is called before every start. A
-    kill comes uniformly within the time the uninterrupted run took, counted from the moment a cell
-    is being computed (imports are over), and hits the whole process group. Cells need
-    `checkpoint_seconds: 0`, or they are killed before their first checkpoint.
+    as `[sys.executable, "-m", "pbrl.jobs.worker", str(cell.path)]`; it is called before every
+    start. A kill comes uniformly within the time the uninterrupted run took, counted from the
+    moment a cell is being computed (imports are over), and hits the whole process group. Cells
+    need `checkpoint_seconds: 0`, or they are killed before their first checkpoint.
     """
     reference = folder / "reference"
     began = _start(command_factory(reference), reference)

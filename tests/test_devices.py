@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pbrl import check, registry, suite
+from pbrl import registry, suite
+from pbrl.check import method as check
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

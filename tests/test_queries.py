@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from pbrl import queries, registry
+from pbrl.check.query import violations
 from pbrl.errors import CellError, ConfigError
-from pbrl.query_contract import violations
 from pbrl.segments import Preferences, Segments
 
 LENGTH, OBS = 4, 3

@@ -18,8 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbrl import runner, store
+from pbrl import store
 from pbrl.errors import CellError, StoreError
+from pbrl.jobs import queue
 from pbrl.store import atomic, checkpoint, frames, journal
 
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=90)
@@ -74,7 +75,7 @@ def test_cell_id_depends_on_the_version(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_store_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from pathlib import Path; from pbrl import store, runner;"
+        "import sys; from pathlib import Path; from pbrl import store; from pbrl.jobs import queue;"
         "store.Cell(Path('nowhere'), {'seed': 1}).status();"
         "print([m for m in ('torch', 'polars', 'numpy', 'ray', 'pydantic') if m in sys.modules])"
     )
@@ -511,7 +512,7 @@ def test_a_damaged_result_is_computed_again(damage: str, tmp_path: Path) -> None
     else:
         (cell.path / "manifest.json").write_text("{bad")
     assert (cell.status(), cell.is_whole()) == ("done", False)
-    schedule = runner._Schedule([cell], plugins=[], on_event=lambda *_: None)
+    schedule = queue._Schedule([cell], plugins=[], on_event=lambda *_: None)
     assert [queued.id for queued, _ in schedule.queue] == [cell.id]
     with cell.lock():
         assert cell.restore() is None

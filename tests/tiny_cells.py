@@ -16,6 +16,7 @@ import torch
 import pbrl.run
 from pbrl import registry
 from pbrl.errors import EnvironmentFault
+from pbrl.run.signals import Interrupted, Stop
 from pbrl.store import Cell
 
 PLUGIN = str(Path(__file__).resolve())
@@ -62,11 +63,11 @@ def execute(cell: Cell) -> dict[str, Any]:
         state, start = restored
         walk.load(state)
     for step in range(start, cell.config["steps"]):
-        stopping = pbrl.run.Stop.signal is not None
+        stopping = Stop.signal is not None
         if step > start and (stopping or step % settings.get("every", 5) == 0):
             cell.checkpoint(walk.state(), step=step)
         if stopping:
-            raise pbrl.run.Interrupted(pbrl.run.Stop.signal)
+            raise Interrupted(Stop.signal)
         if step == settings.get("at", 7):
             misbehave(cell, settings.get("mischief"))
         time.sleep(settings.get("sleep", 0.0))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pbrl import registry, schedule
+from pbrl import registry, sessions
 from pbrl.agents.exploration import StateEntropy
 from pbrl.agents.sac import SAC
 from pbrl.rewards.ensemble import RewardEnsemble
@@ -138,13 +138,13 @@ def train(run: "Run", cfg: Config) -> None:
 
     queries = {"uniform": registry.resolve("query", "uniform")}
     queries["chosen"] = registry.resolve("query", cfg.query)
-    sessions = dict(schedule.sessions_of(cfg.model_dump()))
+    planned = dict(sessions.sessions_of(cfg.model_dump()))
     switch = cfg.seed_steps + cfg.unsup_steps
     random_actions = run.rng("random actions")
 
     for step in run.loop(cfg.steps):
-        if step in sessions:
-            n, rng = sessions[step], run.rng("queries")
+        if step in planned:
+            n, rng = planned[step], run.rng("queries")
             query = queries["uniform" if step == switch else "chosen"]
             candidates = n if step == switch else n * cfg.query_candidates
             first = episodes.sample(candidates, cfg.segment_length, rng)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pbrl import registry, schedule
+from pbrl import registry, sessions
 from pbrl.agents.exploration import StateEntropy
 from pbrl.agents.sac import SAC
 from pbrl.rewards.reed import ReedEnsemble
@@ -161,14 +161,14 @@ def train(run: "Run", cfg: Config) -> None:
 
     queries = {"uniform": registry.resolve("query", "uniform")}
     queries["chosen"] = registry.resolve("query", cfg.query)
-    planned = schedule.sessions_of(cfg.model_dump())
-    sessions = {at: (index, size) for index, (at, size) in enumerate(planned)}
+    planned = sessions.sessions_of(cfg.model_dump())
+    asking = {at: (index, size) for index, (at, size) in enumerate(planned)}
     switch = cfg.seed_steps + cfg.unsup_steps
     random_actions = run.rng("random actions")
 
     for step in run.loop(cfg.steps):
-        if step in sessions:
-            index, n = sessions[step]
+        if step in asking:
+            index, n = asking[step]
             dynamics = None
             if index % cfg.sfc_interval == 0:
                 experience = agent.replay.all()

@@ -14,7 +14,7 @@ from pbrl.segments import Segments
 
 
 class Teacher(Protocol):
-    """Labels pairs by their ground-truth reward; `pbrl.teachers.contract` checks one."""
+    """Labels pairs by their ground-truth reward; `pbrl.check.teacher` checks one."""
 
     def label(self, first: Segments, second: Segments, rng: np.random.Generator) -> np.ndarray:
         """Labels [N]: 0 first preferred, 1 second, 0.5 tie, NaN skipped; noise comes from `rng`."""

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # envs before tests/envs
 import tiny_cells
 
-from pbrl import runner, store
+from pbrl import store
+from pbrl.jobs import queue
 
 
 def overhead(root: Path, *, cells: int, seconds: float) -> None:
@@ -32,7 +33,7 @@ def overhead(root: Path, *, cells: int, seconds: float) -> None:
     times: list[tuple[str, float]] = []
     began = time.monotonic()
     before = time.process_time()
-    runner.run_cells(
+    queue.run_cells(
         planned,
         root,
         jobs=1,

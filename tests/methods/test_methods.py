@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from pbrl import check, registry, schedule
-from pbrl import run as run_module
+import pbrl.run.run as run_module
+from pbrl import registry, sessions
+from pbrl.check import method as check
 from pbrl.errors import CellError
 from pbrl.methods import pebble, reed, sac
 from pbrl.run import execute
@@ -68,7 +69,7 @@ def small_config(
     }
 
 
-def sessions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def session_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["event"] == "session"]
 
 
@@ -88,13 +89,13 @@ def test_settings_are_frozen_known_and_explained(module) -> None:
 @pytest.mark.parametrize("module", [pebble, reed])
 def test_the_default_budget_can_be_spent(module) -> None:
     settings = module.Config().model_dump()
-    assert schedule.realisable(settings) == settings["labels"]
+    assert sessions.realisable(settings) == settings["labels"]
 
 
 @pytest.mark.parametrize("method", LEARNERS)
 def test_the_budget_is_spent_at_the_planned_steps(method: str) -> None:
     rows, result = cell(method)
-    found = [(row["step"], row["asked"]) for row in sessions(rows)]
+    found = [(row["step"], row["asked"]) for row in session_rows(rows)]
     assert found == [(150, 6), (200, 6), (250, 6), (300, 2)]
     assert result["counts"]["asked"] == 20
 
@@ -121,7 +122,7 @@ def test_the_first_session_is_uniform_the_next_follow_the_rule(query: str, monke
     rows, result = cell("pebble", steps=220, labels=12, query=query, query_candidates=5)
     assert called == [("uniform", 6, 6), (query, 30, 6)]
     assert result["counts"]["answered"] == 12
-    assert len(sessions(rows)) == 2
+    assert len(session_rows(rows)) == 2
 
 
 def test_a_session_in_which_every_question_is_skipped() -> None:
@@ -129,7 +130,7 @@ def test_a_session_in_which_every_question_is_skipped() -> None:
         registry.teacher("test-silent")(Silent)
     rows, result = cell("pebble", teacher="test-silent")
     assert result["counts"] | {"asked": 20, "answered": 0, "skipped": 20} == result["counts"]
-    assert [row["epochs"] for row in sessions(rows)] == [0, 0, 0, 0]
+    assert [row["epochs"] for row in session_rows(rows)] == [0, 0, 0, 0]
 
 
 class Silent:
@@ -170,7 +171,7 @@ def brittle() -> str:
 def test_episodes_of_any_length(method: str, brittle: str) -> None:
     rows, result = cell(method, env=brittle)
     assert result["counts"]["answered"] == 20
-    assert all(np.isfinite(row["loss"]) for row in sessions(rows))
+    assert all(np.isfinite(row["loss"]) for row in session_rows(rows))
 
 
 # --- what is learned from -----------------------------------------------------------------------
@@ -304,7 +305,7 @@ def test_asking_before_an_episode_is_complete_says_so() -> None:
 
 def test_dynamics_phases_come_every_nth_session() -> None:
     rows, _ = cell("reed", sfc_interval=2)
-    assert [row["sfc_loss"] is None for row in sessions(rows)] == [False, True, False, True]
+    assert [row["sfc_loss"] is None for row in session_rows(rows)] == [False, True, False, True]
 
 
 def test_the_contrastive_variant_learns_dynamics() -> None:
@@ -315,7 +316,7 @@ def test_the_contrastive_variant_learns_dynamics() -> None:
         rows, _ = cell(
             "reed", variant="contrast", sfc_updates=updates, sfc_temperature=0.1, **settings
         )
-        losses += [row["sfc_loss"] for row in sessions(rows)]
+        losses += [row["sfc_loss"] for row in session_rows(rows)]
     untrained, trained = losses
     assert untrained > math.log(59)
     assert trained < math.log(59) - 0.5

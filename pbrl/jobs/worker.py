@@ -1,6 +1,6 @@
 """The process that computes one cell; this is also the command that repeats a failed one.
 
-python -m pbrl.worker runs/quick/cells/<id> [--plugin FILE]...
+python -m pbrl.jobs.worker runs/quick/cells/<id> [--plugin FILE]...
 """
 
 import argparse
@@ -58,9 +58,10 @@ def compute(cell: Cell, *, plugins: Sequence[str], expired_token: str | None = N
 
 def _compute(cell: Cell, plugins: Sequence[str]) -> int:
     from pbrl import registry, run
+    from pbrl.run.signals import Interrupted, Stop
 
     def stop(number: int, _: Any) -> None:
-        run.Stop.signal = number
+        Stop.signal = number
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -71,7 +72,7 @@ def _compute(cell: Cell, plugins: Sequence[str]) -> int:
         result = run.execute(cell)
         weights = result.pop("weights", None)
         cell.finish(result, weights=weights)
-    except run.Interrupted:
+    except Interrupted:
         print("stopped; running the same command again continues it", file=sys.stderr)
         return STOPPED
     except LeaseLost:
@@ -115,7 +116,7 @@ def hang_timeout(cell: Cell) -> float:
 def repeat_command(cell: Cell, plugins: Sequence[str]) -> str:
     """The shell command that computes this cell alone, in the foreground."""
     options = [word for plugin in plugins for word in ("--plugin", plugin)]
-    return shlex.join(["python", "-m", "pbrl.worker", str(cell.path), *options])
+    return shlex.join(["python", "-m", "pbrl.jobs.worker", str(cell.path), *options])
 
 
 def code_digest(plugins: Sequence[str]) -> str:
@@ -161,8 +162,8 @@ def hang_report(log: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m pbrl.worker`."""
-    parser = argparse.ArgumentParser(prog="python -m pbrl.worker", description=__doc__)
+    """Entry point of `python -m pbrl.jobs.worker`."""
+    parser = argparse.ArgumentParser(prog="python -m pbrl.jobs.worker", description=__doc__)
     parser.add_argument("folder", help="a cell's folder, such as runs/quick/cells/<id>")
     parser.add_argument("--plugin", action="append", default=[], help="import this file first")
     # What an executor adds:

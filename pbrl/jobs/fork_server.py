@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pbrl import worker
+from pbrl.jobs import worker
 from pbrl.store import Cell
 from pbrl.store.provenance import environment
 
@@ -29,7 +29,8 @@ def preload(names: Sequence[Sequence[str]]) -> None:
     import safetensors.torch  # noqa: F401
     import torch
 
-    from pbrl import registry, run  # noqa: F401
+    import pbrl.run.run  # noqa: F401
+    from pbrl import registry
 
     torch.set_num_threads(1)
     environment()  # cached from here on

@@ -7,7 +7,7 @@ import numpy as np
 
 import envs
 from pbrl.errors import CellError, EnvironmentFault
-from pbrl.streams import stream_int
+from pbrl.run.seeds import stream_int
 
 
 class EpisodeEnd(NamedTuple):

@@ -9,9 +9,9 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 import envs
-from envs.contract import violations
 from envs.registry import ENVS, EnvSpec
 from envs.standard import StandardEnv
+from pbrl.check.env import violations
 
 FAST = [
     "ant-v5",

@@ -10,8 +10,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+import envs
 from envs.registry import EnvSpec
 from envs.standard import StandardEnv
+from pbrl import registry
 
 TRACE = 60
 """Steps over which two runs that should agree are compared."""
@@ -305,3 +307,8 @@ def _global_streams_kept() -> Iterator[None]:
 def _short(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check(name: str) -> list[str]:
+    """Violations of the registered environment of that name."""
+    return violations(lambda: envs.make(name), registry.resolve("env", name))

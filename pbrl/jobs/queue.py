@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pbrl import worker
 from pbrl.errors import ConfigError, StoreError
+from pbrl.jobs import worker
 from pbrl.store import Cell, FailureKind, Locked
 from pbrl.store.lease import Watch, holder
 
@@ -35,7 +35,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0, 1 when a cell failed, or 128 + the signal that stopped the runner."""
+        """0, 1 when a cell failed, or 128 + the signal that stopped the queue."""
         if self.signal is not None:
             return 128 + self.signal
         return 1 if self.failed else 0
@@ -85,11 +85,11 @@ def run_cells(
     if not schedule.queue:
         return schedule.summary
     if executor == "local":
-        from pbrl.local_executor import Local
+        from pbrl.jobs.local import Local
 
         place = Local(jobs, (cell for cell, _ in schedule.queue))
     elif executor == "ray":
-        from pbrl.ray_executor import Ray
+        from pbrl.jobs.ray import Ray
 
         place = Ray(jobs, address=address)
     else:
@@ -235,7 +235,7 @@ class _Schedule:
             self._record(cell, "resource", _tail(cell).rpartition("\n")[2], "")
         elif hang is not None:
             seconds = worker.hang_timeout(cell)
-            inside = "acting.py" in hang  # the environment is stepped there and nowhere else
+            inside = "run/env.py" in hang  # the environment is stepped there and nowhere else
             message = (
                 f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
                 if inside

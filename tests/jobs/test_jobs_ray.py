@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import tiny_cells
 
-from pbrl import runner
 from pbrl.errors import ConfigError
+from pbrl.jobs import queue
 from pbrl.store import Cell
 
 WITHOUT_RAY = """
 import sys
 sys.modules["ray"] = None
 from pathlib import Path
-from pbrl import runner
+from pbrl.jobs import queue
 from pbrl.store import Cell
-runner.run_cells([Cell(Path(sys.argv[1]), {"seed": 1})], Path(sys.argv[1]), executor="ray")
+queue.run_cells([Cell(Path(sys.argv[1]), {"seed": 1})], Path(sys.argv[1]), executor="ray")
 """
 
 
@@ -48,7 +48,7 @@ def test_an_unknown_address_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     cell = Cell(tmp_path, tiny_cells.config(0))
     with pytest.raises(ConfigError, match="no Ray cluster at nowhere"):
-        runner.run_cells([cell], tmp_path, executor="ray", address="nowhere")
+        queue.run_cells([cell], tmp_path, executor="ray", address="nowhere")
 
 
 def test_cells_survive_the_death_of_a_node(cluster: Any, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_cells_survive_the_death_of_a_node(cluster: Any, tmp_path: Path) -> None
 
     killer = threading.Thread(target=kill_a_node)
     killer.start()
-    summary = runner.run_cells(
+    summary = queue.run_cells(
         cells,
         tmp_path,
         plugins=[tiny_cells.PLUGIN],

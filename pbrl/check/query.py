@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pbrl.purity import global_randomness
+from pbrl import registry
+from pbrl.check.global_random import global_randomness
 from pbrl.segments import GroundTruthError, Preferences, Segments
 
 Query = Callable[..., Tensor]
@@ -105,3 +106,8 @@ def _tensors(given: dict[str, Any]) -> dict[str, Tensor]:
     }
     found = {f"{side}.{k}": v for side, s in sides.items() for k, v in s.tensors().items()}
     return {**found, "labelled.labels": given["labelled"].labels}
+
+
+def check(name: str) -> list[str]:
+    """Violations of the registered query rule of that name."""
+    return violations(registry.resolve("query", name))

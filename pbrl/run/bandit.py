@@ -13,7 +13,7 @@ from bandits.simulate import PROBLEM, simulate
 from bandits.winners import borda_winners, copeland_winners
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError
-from pbrl.liveness import Heartbeat, Interrupted, Stop
+from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.store import title
 
 if TYPE_CHECKING:

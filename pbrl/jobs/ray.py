@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pbrl import worker
 from pbrl.errors import ConfigError, StoreError
+from pbrl.jobs import worker
 from pbrl.store import Cell
 
 
@@ -73,7 +73,7 @@ class Ray:
 
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         folder = cell.path.resolve()
-        command = ["-m", "pbrl.worker", str(folder), "--log", str(folder / "log.txt")]
+        command = ["-m", "pbrl.jobs.worker", str(folder), "--log", str(folder / "log.txt")]
         command += [
             word for plugin in plugins for word in ("--plugin", str(Path(plugin).resolve()))
         ]

@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 
 from pbrl import registry
+from pbrl.check.teacher import plausible, violations
 from pbrl.scores import masked_sum
-from pbrl.teachers.contract import plausible, violations
 from pbrl.teachers.partial_return import PartialReturn
 from pbrl.teachers.regret import Regret
 

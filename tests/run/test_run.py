@@ -10,11 +10,11 @@ from gymnasium.spaces import Box
 from pydantic import BaseModel
 
 from pbrl import registry, suite
-from pbrl.acting import ActingEnv, Transition
-from pbrl.check import MemoryCell, _digest, _execute
+from pbrl.check.method import MemoryCell, _digest, _execute
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.run import Run
-from pbrl.streams import stream_int, stream_seed
+from pbrl.run.env import ActingEnv, Transition
+from pbrl.run.seeds import stream_int, stream_seed
 
 
 class Faulty(gymnasium.Env):

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from pbrl import registry
-from pbrl.acting import ActingEnv, EpisodeEnd, Transition
 from pbrl.errors import CellError, ConfigError
-from pbrl.liveness import Heartbeat, Interrupted, Stop
+from pbrl.run.env import ActingEnv, EpisodeEnd, Transition
+from pbrl.run.seeds import stream_int, stream_seed
+from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.scores import masked_sum
-from pbrl.streams import stream_int, stream_seed
 
 if TYPE_CHECKING:
     from pbrl.segments import Segments
@@ -294,9 +294,9 @@ def _device(name: str) -> torch.device:
 def execute(cell: "Cell") -> dict[str, Any]:
     """Compute one cell from its configuration, or the rest of it; returns the run's summary."""
     if cell.config["kind"] == "bandit":
-        from pbrl import duels  # numba is needed for these cells alone
+        from pbrl.run import bandit  # numba is needed for these cells alone
 
-        return duels.execute(cell)
+        return bandit.execute(cell)
     name, parameters = registry.split(cell.config["method"])
     train = registry.resolve("method", name)
     config = registry.config_class(train)

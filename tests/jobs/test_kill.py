@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from kill_resume import kill_and_resume
 
-from pbrl import check, store, suite
+from pbrl import store, suite
+from pbrl.check import method as check
 
 ONLINE = {
     "kind": "online",
@@ -35,7 +36,7 @@ def trials(name: str, times: int, seed: int, folder: Path) -> tuple[int, bool]:
     def command(root: Path) -> list[str]:
         cell = store.Cell(root, config)
         cell.create()
-        return [sys.executable, "-m", "pbrl.worker", str(cell.path)]
+        return [sys.executable, "-m", "pbrl.jobs.worker", str(cell.path)]
 
     rng = np.random.default_rng(seed)
     expected, found = kill_and_resume(command, times, rng, folder=folder)

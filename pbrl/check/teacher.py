@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from pbrl.purity import global_randomness
+from pbrl import registry
+from pbrl.check.global_random import global_randomness
 from pbrl.segments import Segments, concatenate
 
 ALPHA = 1e-6  # of one binomial test: a sound teacher is blamed about once in 100,000 checks
@@ -183,3 +184,8 @@ def plausible(labels: np.ndarray, p: float, *, alpha: float = ALPHA) -> bool:
     if (labels == 0.5).any():
         return abs(mean - p) <= np.sqrt(np.log(2 / alpha) / (2 * n))
     return stats.binomtest(int(labels.sum()), n, float(np.clip(p, 0, 1))).pvalue >= alpha
+
+
+def check(name: str) -> list[str]:
+    """Violations of the registered teacher of that name, with its default parameters."""
+    return violations(registry.with_defaults("teacher", name))

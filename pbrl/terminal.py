@@ -7,7 +7,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from pbrl import schedule
+from pbrl import sessions
 from pbrl.store import labels, title
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
 def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     row = {"kind": config["kind"], **names, "size": _size(config)}
     method = config.get("method", {})
-    sessions = schedule.sessions_of(method) if schedule.is_scheduled(method) else []
-    spent = sum(size for _, size in sessions)
+    planned = sessions.sessions_of(method) if sessions.is_scheduled(method) else []
+    spent = sum(size for _, size in planned)
     return row | {
         "labels": spent,
-        "sessions": len(sessions),
+        "sessions": len(planned),
         "cells": 0,
         "done": 0,
         "seconds_left": 0.0,

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pbrl import worker
 from pbrl.errors import PbrlError
+from pbrl.jobs import worker
 from pbrl.store import Cell
 
 
@@ -42,7 +42,7 @@ class Local:
             # Open for as long as the server lives.
             self.errors = tempfile.TemporaryFile()  # noqa: SIM115
             self.server = subprocess.Popen(
-                [sys.executable, "-m", "pbrl.fork_server"],
+                [sys.executable, "-m", "pbrl.jobs.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.errors,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbrl import schedule
+from pbrl import sessions
 from pbrl.errors import ConfigError
 
 WALKER = {"steps": 500_000, "first": 10_000, "interval": 20_000, "per_session": 50, "labels": 500}
@@ -23,12 +23,12 @@ def test_meta_world_budgets_cannot_be_spent(per_session: int, spent: int) -> Non
         "label_interval": 5_000,
         "labels_per_session": per_session,
     }
-    assert schedule.realisable(settings) == spent
-    assert len(schedule.sessions_of(settings)) == 198
+    assert sessions.realisable(settings) == spent
+    assert len(sessions.sessions_of(settings)) == 198
 
 
 def test_walker_ends_its_feedback_at_step_190_000() -> None:
-    found = schedule.sessions(**WALKER)
+    found = sessions.sessions(**WALKER)
     assert found[0] == (10_000, 50)
     assert found[-1] == (190_000, 50)
     assert len(found) == 10
@@ -36,9 +36,9 @@ def test_walker_ends_its_feedback_at_step_190_000() -> None:
 
 def test_sizes_over_time() -> None:
     plain = {"steps": 100, "first": 0, "interval": 25, "per_session": 8, "labels": 1000}
-    assert schedule.sessions(**plain) == [(0, 8), (25, 8), (50, 8), (75, 8)]
-    assert schedule.sessions(**plain, kind="decay") == [(0, 8), (25, 6), (50, 4), (75, 2)]
-    assert schedule.sessions(**plain, kind="growth") == [(0, 7), (25, 10), (50, 15), (75, 30)]
+    assert sessions.sessions(**plain) == [(0, 8), (25, 8), (50, 8), (75, 8)]
+    assert sessions.sessions(**plain, kind="decay") == [(0, 8), (25, 6), (50, 4), (75, 2)]
+    assert sessions.sessions(**plain, kind="growth") == [(0, 7), (25, 10), (50, 15), (75, 30)]
 
 
 @given(
@@ -50,7 +50,7 @@ def test_sizes_over_time() -> None:
     st.sampled_from(["constant", "decay", "growth"]),
 )
 def test_laws(steps, first, interval, per_session, labels, kind) -> None:
-    found = schedule.sessions(
+    found = sessions.sessions(
         steps=steps,
         first=first,
         interval=interval,
@@ -68,9 +68,9 @@ def test_laws(steps, first, interval, per_session, labels, kind) -> None:
 @pytest.mark.parametrize("setting", ["interval", "per_session"])
 def test_a_schedule_that_never_moves_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match="expected at least 1"):
-        schedule.sessions(**(WALKER | {setting: 0}))
+        sessions.sessions(**(WALKER | {setting: 0}))
 
 
 def test_planning_imports_no_torch() -> None:
-    code = "import pbrl.schedule, sys; sys.exit('torch' in sys.modules)"
+    code = "import pbrl.sessions, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from kill_resume import result_digest
 
 from pbrl.errors import StoreError
+from pbrl.jobs.worker import failure_kind
 from pbrl.store import Cell, LeaseLost, Locked, atomic, checkpoint, lease, load
-from pbrl.worker import failure_kind
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 CONFIG = tiny_cells.config(5, steps=9, every=3)
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pbrl import duels, suite
-from pbrl.check import MemoryCell
+from pbrl import suite
+from pbrl.check.method import MemoryCell
 from pbrl.errors import CellError, ConfigError
+from pbrl.run import bandit
 
 
 def run(problem, algorithm, *, horizon=3000, repetitions=4) -> tuple[dict, list[dict]]:
@@ -14,7 +15,7 @@ def run(problem, algorithm, *, horizon=3000, repetitions=4) -> tuple[dict, list[
     }  # fmt: skip
     (config,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block]})
     cell = MemoryCell(config)
-    return duels.execute(cell), cell.rows  # type: ignore[arg-type]
+    return bandit.execute(cell), cell.rows  # type: ignore[arg-type]
 
 
 def ends(rows: list[dict]) -> list[dict]:

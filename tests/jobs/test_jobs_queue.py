@@ -14,7 +14,6 @@ import pytest
 import tiny_cells
 from kill_resume import kill_and_resume, result_digest
 
-from pbrl import runner, worker
 from pbrl.errors import (
     CellError,
     ConfigError,
@@ -23,6 +22,7 @@ from pbrl.errors import (
     PluginError,
     StoreError,
 )
+from pbrl.jobs import queue, worker
 from pbrl.store import Cell, lease
 
 Event = tuple[str, str, str]
@@ -30,9 +30,9 @@ Event = tuple[str, str, str]
 
 def run(
     root: Path, cells: list[Cell], *, jobs: int = 2
-) -> tuple[runner.Summary, list[tuple[str, Cell, str]]]:
+) -> tuple[queue.Summary, list[tuple[str, Cell, str]]]:
     events: list[tuple[str, Cell, str]] = []
-    summary = runner.run_cells(
+    summary = queue.run_cells(
         cells,
         root,
         jobs=jobs,
@@ -77,7 +77,7 @@ MISCHIEF = {
 @pytest.fixture(scope="module")
 def mixed(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, list[Cell], runner.Summary, list[tuple[str, Cell, str]]]:
+) -> tuple[Path, list[Cell], queue.Summary, list[tuple[str, Cell, str]]]:
     """Three good cells, one killed once, and one of each mischief, computed together."""
     root = tmp_path_factory.mktemp("mixed")
     good = [Cell(root, tiny_cells.config(seed)) for seed in range(3)]
@@ -87,7 +87,7 @@ def mixed(
     return root, cells, *run(root, cells)
 
 
-Mixed = tuple[Path, list[Cell], runner.Summary, list[tuple[str, Cell, str]]]
+Mixed = tuple[Path, list[Cell], queue.Summary, list[tuple[str, Cell, str]]]
 
 
 def test_failing_cells_do_not_stop_the_others(mixed: Mixed) -> None:
@@ -168,7 +168,7 @@ def test_a_broken_plugin_fails_its_cell_with_its_error(tmp_path: Path) -> None:
     plugin = tmp_path / "broken.py"
     plugin.write_text("import no_such_module\n")
     cell = Cell(tmp_path / "results", tiny_cells.config(0))
-    summary = runner.run_cells([cell], tmp_path / "results", plugins=[str(plugin)])
+    summary = queue.run_cells([cell], tmp_path / "results", plugins=[str(plugin)])
     failure = summary.failed[0].failure()
     assert failure is not None
     assert failure["kind"] == "user"
@@ -209,9 +209,9 @@ def test_an_unknown_executor_and_an_unwritable_folder_are_one_sentence(tmp_path:
     (tmp_path / "file").write_text("")
     cell = Cell(tmp_path / "file", tiny_cells.config(0))
     with pytest.raises(ConfigError, match="expected local or ray"):
-        runner.run_cells([cell], tmp_path, executor="slurm")
+        queue.run_cells([cell], tmp_path, executor="slurm")
     with pytest.raises(StoreError, match="a file stands where a folder is expected"):
-        runner.run_cells([cell], tmp_path)
+        queue.run_cells([cell], tmp_path)
 
 
 def test_a_worker_that_cannot_start_is_one_error(
@@ -220,7 +220,7 @@ def test_a_worker_that_cannot_start_is_one_error(
     (tmp_path / "polars.py").write_text("raise ImportError('polars is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(PbrlError, match=r"(?s)worker process does not start.*polars is broken"):
-        runner.run_cells([Cell(tmp_path / "results", tiny_cells.config(0))], tmp_path / "results")
+        queue.run_cells([Cell(tmp_path / "results", tiny_cells.config(0))], tmp_path / "results")
 
 
 # --- signals and several runners ----------------------------------------------------------------
@@ -228,12 +228,12 @@ def test_a_worker_that_cannot_start_is_one_error(
 RUNNER = """
 import json, sys
 from pathlib import Path
-from pbrl import runner
+from pbrl.jobs import queue
 from pbrl.store import Cell
 root, plugin, jobs, configs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 cells = [Cell(root, config) for config in json.loads(Path(configs).read_text())]
 events = []
-summary = runner.run_cells(cells, root, jobs=jobs, plugins=[plugin],
+summary = queue.run_cells(cells, root, jobs=jobs, plugins=[plugin],
                            on_event=lambda what, cell, note: events.append((what, cell.id, note)))
 print(json.dumps({"done": [c.id for c in summary.done], "failed": [c.id for c in summary.failed],
                   "skipped": [c.id for c in summary.skipped], "events": events}))
@@ -350,7 +350,14 @@ def killed_at_random(folder: Path, *, times: int, seed: int) -> None:
     def command(root: Path) -> list[str]:
         cell = Cell(root, tiny_cells.config(1, steps=60, every=4, sleep=0.004))
         cell.create()
-        return [sys.executable, "-m", "pbrl.worker", str(cell.path), "--plugin", tiny_cells.PLUGIN]
+        return [
+            sys.executable,
+            "-m",
+            "pbrl.jobs.worker",
+            str(cell.path),
+            "--plugin",
+            tiny_cells.PLUGIN,
+        ]
 
     expected, trials = kill_and_resume(command, times, np.random.default_rng(seed), folder=folder)
     assert [trial.digest for trial in trials] == [expected] * times

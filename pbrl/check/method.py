@@ -1,0 +1,181 @@
+"""What a method promises: it learns from labels alone, resumes exactly and draws from the run."""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import pbrl.run.run as run_module
+from pbrl import registry, suite
+from pbrl.check.global_random import global_randomness
+from pbrl.errors import PbrlError
+from pbrl.run.signals import Interrupted, Stop
+from pbrl.store.checkpoint import read_state, write_state
+
+# Settings that make a method small enough to check in seconds, where it has them.
+SMALL: dict[str, Any] = {
+    "seed_steps": 40,
+    "unsup_steps": 80,
+    "label_interval": 60,
+    "labels_per_session": 8,
+    "segment_length": 10,
+    "reward_epochs": 3,
+    "reset_updates": 5,
+    "batch_size": 16,
+    "query_candidates": 2,
+    "entropy_particles": 32,
+    "hidden": 16,
+    "reward_hidden": 16,
+    "members": 2,
+}
+STEPS, LABELS, EVAL_EVERY = 260, 16, 37  # 37 does not divide the horizon: stops fall mid-episode
+
+
+class Coin:
+    """A teacher that ignores what it is shown."""
+
+    def label(self, first: Any, second: Any, rng: np.random.Generator) -> np.ndarray:
+        return (rng.random(len(first)) < 0.5).astype(float)
+
+    def probability(self, first: Any, second: Any) -> np.ndarray:
+        return np.full(len(first), 0.5)
+
+
+class MemoryCell:
+    """A cell kept in memory, stopped by a pretended signal after its first row at `stop_at`."""
+
+    def __init__(self, config: dict[str, Any], *, stop_at: int | None = None) -> None:
+        self.config, self.stop_at = config, stop_at
+        self.rows: list[dict[str, Any]] = []
+        self.saved: tuple[dict[str, Any], int, int] | None = None
+
+    def journal(self, row: dict[str, Any]) -> None:
+        self.rows.append(copy.deepcopy(row))
+        if self.stop_at is not None and row["event"] == "eval" and row["step"] >= self.stop_at:
+            self.stop_at = None
+            Stop.signal = 15
+
+    def checkpoint(self, state: dict[str, Any], *, step: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # through the real format, as on disk
+            write_state(Path(folder), state)
+            self.saved = (read_state(Path(folder)), step, len(self.rows))
+
+    def restore(self) -> tuple[dict[str, Any], int] | None:
+        if self.saved is None:
+            self.rows.clear()
+            return None
+        state, step, count = self.saved
+        del self.rows[count:]
+        return copy.deepcopy(state), step
+
+
+def _execute(cell: MemoryCell, *, reward_noise: bool = False) -> dict[str, Any]:
+    """Run the cell; with `reward_noise` the true reward it sees is noise instead."""
+    original = run_module.ActingEnv.step
+    noise = np.random.default_rng(0)
+
+    def noisy(self: Any, action: np.ndarray) -> Any:
+        transition = original(self, action)
+        end = transition.episode
+        if end is not None:
+            success = None if end.success is None else float(noise.random() < 0.5)
+            end = end._replace(ret=float(noise.normal()), success=success)
+        return transition._replace(reward=float(noise.normal()), episode=end)
+
+    if reward_noise:
+        run_module.ActingEnv.step = noisy  # type: ignore[method-assign]
+    try:
+        return run_module.execute(cell)  # type: ignore[arg-type]
+    except Interrupted:
+        Stop.signal = None
+        return run_module.execute(cell)  # type: ignore[arg-type]
+    finally:
+        Stop.signal = None
+        run_module.ActingEnv.step = original  # type: ignore[method-assign]
+
+
+def check(name: str) -> list[str]:
+    entry = registry.describe("method", name)
+    with registry.temporarily("teacher", "check-coin", Coin):
+        return _check_method(name, entry)
+
+
+def _check_method(name: str, entry: registry.Entry) -> list[str]:
+    small = {key: value for key, value in SMALL.items() if key in entry.parameters}
+    learns = "labels" in entry.parameters
+    block = {
+        "kind": "online",
+        "env": "pointmass",
+        "method": {"name": name, **small},
+        "teacher": "check-coin",
+        "steps": STEPS,
+        "labels": LABELS if learns else 0,
+        "eval_every": EVAL_EVERY,
+        "eval_episodes": 1,
+    }
+    (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
+    whole = MemoryCell(config)
+    try:
+        ended = _execute(whole)
+    except PbrlError as error:
+        return [f"a run of {STEPS} steps on pointmass fails: {error}"]
+    except Exception as error:
+        return [f"a run of {STEPS} steps on pointmass raises {type(error).__name__}: {error}"]
+    expected, weights = _digest(ended), _digest(ended["weights"])
+    found = []
+    if not any(row["event"] == "eval" for row in whole.rows):
+        found.append(
+            "no evaluation was logged; drive the run with `for step in run.loop(cfg.steps)`"
+        )
+    again = MemoryCell(config)
+    with global_randomness() as used:  # the second run: imports of the first may draw
+        repeated = _digest(_execute(again))
+    used = [library for library in used if library != "torch"]  # which the run seeds and saves
+    if used:
+        found.append(f"draws from global randomness: {', '.join(used)}; use run.rng(name)")
+    if repeated != expected or again.rows != whole.rows:
+        found.append("two runs of one seed differ; expected the same bits: is a draw not from run?")
+        return found
+    for stop_at in (EVAL_EVERY, 3 * EVAL_EVERY, 4 * EVAL_EVERY, 5 * EVAL_EVERY):
+        cell = MemoryCell(config, stop_at=stop_at)
+        if _digest(_execute(cell)) != expected or cell.rows != whole.rows:
+            found.append(
+                f"stopped at step {stop_at + 1} and resumed, it ends elsewhere than without the "
+                "stop; expected the same bits: some state is not in run.track(...)"
+            )
+            break
+    if learns:
+        cell = MemoryCell(config)
+        if _digest(_execute(cell, reward_noise=True)["weights"]) != weights:
+            found.append(
+                "with other true rewards but the same labels it learns something else; expected "
+                "labels to be all it learns from (run.step(...).reward is for SAC and evaluators)"
+            )
+    return found
+
+
+def _digest(summary: dict[str, Any]) -> str:
+    import hashlib
+
+    sha = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value, key=str):
+                sha.update(str(key).encode())
+                feed(value[key])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                feed(item)
+        elif isinstance(value, torch.Tensor):
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, np.ndarray):
+            sha.update(value.tobytes())
+        else:
+            sha.update(repr(value).encode())
+
+    feed(summary)
+    return sha.hexdigest()
