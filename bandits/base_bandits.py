@@ -32,9 +32,8 @@ class UCBBox:
         self.rewards[copy] = 0.0
 
     def propose(self, copy: int, rng: Any) -> int:
-        self.t[copy] += 1
         n, rewards = self.n[copy], self.rewards[copy]
-        scale = math.sqrt((self.a + 2) * math.log(self.t[copy]) / 2)
+        scale = math.sqrt((self.a + 2) * math.log(self.t[copy] + 1) / 2)
         best, arm, ties = -1.0, -1, 0
         for k in range(n.size):
             index = rewards[k] / n[k] + scale / math.sqrt(n[k]) if n[k] else np.inf
@@ -47,6 +46,7 @@ class UCBBox:
         return arm
 
     def reward(self, copy: int, arm: int, value: float) -> None:
+        self.t[copy] += 1
         self.n[copy, arm] += 1
         self.rewards[copy, arm] += value
 

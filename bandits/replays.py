@@ -19,6 +19,8 @@ from bandits.compiled import compiled
 class Episode:
     """Runs on a stack, the topmost of which plays. Times are rounds since the episode began.
 
+    `n` is the round being played; whoever observes its duel adds one.
+
     In round n > 0, when the topmost run has lost an arm, a replay of length 2^m is scheduled with
     probability min(1, P/sqrt(2^m n)), for m = 2..lg T; the longest one counts. A run that would
     end earlier than one on top of it is forgotten, so the stack holds at most lg T runs. All
@@ -34,12 +36,12 @@ class Episode:
         self.restart()
 
     def restart(self) -> None:
-        self.n = -1
+        self.n = 0
         self.spoken[:] = -1
         self.depth = 1  # the first run began in round 0 and never ends
 
-    def next_round(self, rng: Any) -> None:
-        self.n += 1
+    def begin_round(self, rng: Any) -> None:
+        """End the runs whose time is over in round n, and perhaps begin a replay."""
         while self.depth > 1 and self.ends[self.depth - 1] <= self.n:
             self.depth -= 1
         if self.n == 0 or self.left() == self.spoken.size:

@@ -47,15 +47,17 @@ class ANACONDA:
         self.resets = 0
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.episode.next_round(rng)
+        self.episode.begin_round(rng)
         i = self.episode.random_active(-1, rng)
         j = self.episode.random_active(i, rng)
         return i, (j if j >= 0 else i)
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        n = self.episode.n
+        self.episode.n += 1
         if i == j:
             return
-        n, left = self.episode.n, self.episode.left()
+        left = self.episode.left()
         winner, loser = (i, j) if won else (j, i)
         stream = winner * self.K + loser
         self.beaten.add(stream, n, left * (left - 1) / 2)

@@ -35,7 +35,7 @@ class BordaElimination:
         self.active = np.ones(K, np.bool_)
         self.left = K
         self.wins = np.zeros(K, np.int64)
-        self.t = 1
+        self.round = 1
         self.turn = 0
         self.samples = 0
 
@@ -55,16 +55,16 @@ class BordaElimination:
 
     def end_round(self) -> None:
         K = self.active.size
-        margin = math.sqrt(2 * math.log(4 * K * self.t**2 / self.delta) / self.t)
+        margin = math.sqrt(2 * math.log(4 * K * self.round**2 / self.delta) / self.round)
         most = -1
         for i in range(K):
             if self.active[i]:
                 most = max(most, self.wins[i])
         for i in range(K):
-            if self.active[i] and (most - self.wins[i]) / self.t > margin:
+            if self.active[i] and (most - self.wins[i]) / self.round > margin:
                 self.active[i] = False
                 self.left -= 1
-        self.t += 1
+        self.round += 1
         self.turn = 0
 
     def observe(self, i: int, j: int, won: bool) -> None:

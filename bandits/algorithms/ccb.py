@@ -35,7 +35,7 @@ class CCB:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K), np.int64)
         self.rival_mean = np.ones((K, K))
         self.rival_width = np.zeros((K, K))
@@ -53,8 +53,7 @@ class CCB:
         self.LC = K
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        self.budget = self.alpha * math.log(self.t)
+        self.budget = self.alpha * math.log(self.t + 1)
         if self.budget >= self.next_flip:
             self.refresh(rng)
         if rng.random() < 0.25:
@@ -150,6 +149,7 @@ class CCB:
         return d
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i == j:
             return
         p = record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)

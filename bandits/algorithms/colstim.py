@@ -53,11 +53,10 @@ class CoLSTIM:
         set_widths(self.width, self.inverse, self.features)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
         K = self.u.size
-        if self.t <= self.tau:
+        if self.t < self.tau:
             return rng.integers(K), rng.integers(K)
-        own = rng.random() < self.coupling / math.sqrt(self.t)
+        own = rng.random() < self.coupling / math.sqrt(self.t + 1)
         length = lengths(self.inverse, self.features)
         score = np.empty(K)
         eps = self.perturbation(rng)
@@ -76,6 +75,7 @@ class CoLSTIM:
         return max(-self.cut, min(self.cut, -math.log(max(exponential, 1e-300))))
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i != j:
             learn(
                 self.features, self.wins, self.inverse, self.width, self.theta, self.u,

@@ -109,18 +109,19 @@ class DETECT:
         self.exploration = int(math.floor(min(exploration, float(T))))
         self.windows.start(K * K, w)
         self.alg.start(K, T, rng)
-        self.t = 0
-        self.I = self.J = 0
+        self.t = 0  # duels observed since the last restart
+        self.I = -1  # the frozen arm, when exploration has ended
+        self.J = 0
+        self.alarm = False
         self.resets = 0
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        if self.t < 0:  # an alarm was raised
+        if self.alarm:
             self.alg.start(self.K, self.T, rng)
-            self.t = 0
-        self.t += 1
-        if self.t <= self.exploration:
+            self.alarm = False
+        if self.t < self.exploration:
             return self.alg.choose(rng)
-        if self.t == self.exploration + 1:
+        if self.I < 0:
             self.I, self.J = self.alg.winner(), 0
             if self.I < 0:
                 raise ValueError(
@@ -135,6 +136,7 @@ class DETECT:
         return arm + 1 if arm + 1 < self.K else 0
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if self.t <= self.exploration:
             self.alg.observe(i, j, won)
             return
@@ -142,8 +144,9 @@ class DETECT:
         if self.windows.push(self.K * i + j, won) > self.b:
             self.windows.clear()
             self.resets += 1
-            self.t = -1
+            self.t, self.I = 0, -1
+            self.alarm = True
 
     def winner(self) -> int:
         """The frozen arm; while exploring that of the base, -1 if it names none."""
-        return self.I if self.t > self.exploration else self.alg.winner()
+        return self.I if self.I >= 0 else self.alg.winner()

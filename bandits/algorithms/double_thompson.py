@@ -50,7 +50,7 @@ class DoubleThompson:
             raise ValueError(f"{name}: alpha = {self.alpha}; it must be positive")
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K))
         # N_ij (p_ij - 1/2)^2 where p_ij <= 1/2, else -1: below alpha ln t exactly when U_ij > 1/2.
         self.loss = np.full((K, K), -1.0)
@@ -58,8 +58,7 @@ class DoubleThompson:
         self.theta = np.full((K, K), 0.5)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        budget = self.alpha * math.log(self.t)
+        budget = self.alpha * math.log(self.t + 1)
         a = self.first(budget, rng)
         return a, self.second(a, budget, rng)
 
@@ -136,6 +135,7 @@ class DoubleThompson:
         return a
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i == j:
             return
         self.W[i, j] += won

@@ -38,7 +38,7 @@ class ECWRMED:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K), np.int64)
         self.N = np.zeros((K, K), np.int64)
         self.p = np.full((K, K), 0.5)
@@ -67,10 +67,9 @@ class ECWRMED:
         self.arms = np.zeros(K, np.int64)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        log_t = math.log(self.t)
+        log_t = math.log(self.t + 1)
         few = max(1.0, self.alpha * math.sqrt(log_t))
-        near = self.beta / math.log(log_t) if self.t > 2 else 0.0
+        near = self.beta / math.log(log_t) if self.t >= 2 else 0.0
         if self.K > 1 and (self.fewest < few or self.nearest < near):
             for i in range(self.K):
                 for j in range(i + 1, self.K):
@@ -92,6 +91,7 @@ class ECWRMED:
             self.in_next[i, j] = False
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i != j:
             self.record(i, j, won)
         if not self.in_round:

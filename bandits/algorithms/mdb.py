@@ -95,7 +95,7 @@ class MDB:
                 n += 1
         self.windows.start(P, w)
         self.alg.start(K, T, rng)
-        self.step = -1  # position in the period: below P a pair is monitored, else the base plays
+        self.step = 0  # position in the period: below P a pair is monitored, else the base plays
         self.alarm = False
         self.resets = 0
 
@@ -103,19 +103,18 @@ class MDB:
         if self.alarm:
             self.alg.start(self.K, self.T, rng)
             self.alarm = False
-            self.step = -1
-        self.step = self.step + 1 if self.step + 1 < self.period else 0
         if self.step < len(self.pairs):
             return self.pairs[self.step, 0], self.pairs[self.step, 1]
         return self.alg.choose(rng)
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        if self.step >= len(self.pairs):
+        step = self.step
+        self.step = step + 1 if step + 1 < self.period else 0
+        monitored = step < len(self.pairs)
+        if self.shared or not monitored:
             self.alg.observe(i, j, won)
-            return
-        if self.shared:
-            self.alg.observe(i, j, won)
-        if self.windows.push(self.step, won) > self.b:
+        if monitored and self.windows.push(step, won) > self.b:
             self.windows.clear()
             self.resets += 1
+            self.step = 0
             self.alarm = True

@@ -37,7 +37,7 @@ class MergeRUCB:
             )
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.t = 0
+        self.t = 0  # duels observed
         self.K = K
         a = self.alpha
         self.log_C = math.log((4 * a - 1) * K**2 / ((2 * a - 1) * self.delta)) / (2 * a - 1)
@@ -62,11 +62,10 @@ class MergeRUCB:
 
     def budget(self, alpha: float, log_C: float) -> float:
         """alpha ln(t + C); C itself overflows when alpha is near 1/2."""
-        return alpha * (log_C + math.log1p(self.t * math.exp(-log_C)))
+        return alpha * (log_C + math.log1p((self.t + 1) * math.exp(-log_C)))
 
     def next_batch(self, alpha: float, log_C: float) -> bool:
         """Eliminate and merge until batch m has a duel to play; False when one arm is left."""
-        self.t += 1
         while self.left > 1:
             self.m = self.m + 1 if self.m + 1 < self.count else 0
             self.eliminate(self.m, self.budget(alpha, log_C))
@@ -135,6 +134,7 @@ class MergeRUCB:
         return c, d
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i != j:
             self.W[i, j] += won
             self.W[j, i] += not won

@@ -55,7 +55,7 @@ class METASWIFT:
         self.resets = 0
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.episode.next_round(rng)
+        self.episode.begin_round(rng)
         if not self.episode.active(self.anchor):
             self.anchor = self.episode.random_active(-1, rng)
             self.since = self.episode.n
@@ -64,9 +64,10 @@ class METASWIFT:
         return self.anchor, (i if i >= 0 else self.anchor)
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        n, spoken = self.episode.n, self.episode.spoken
+        self.episode.n += 1
         if i == j:
             return
-        n, spoken = self.episode.n, self.episode.spoken
         if won:
             self.beaten.add(j, n, self.w)
             first = self.beaten.latest_above(j, n, self.C * self.a, self.C * self.b, 0)

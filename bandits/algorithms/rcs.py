@@ -33,17 +33,16 @@ class RCS:
             raise ValueError(f"rcs: alpha = {self.alpha}; it must be greater than 1/2")
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K), np.int64)
         self.championships = np.zeros(K, np.int64)
         self.rival_mean = np.ones((K, K))
         self.rival_width = np.zeros((K, K))
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
         c = self.champion(rng)
         self.championships[c] += 1
-        scale = math.sqrt(self.alpha * math.log(self.t))
+        scale = math.sqrt(self.alpha * math.log(self.t + 1))
         return c, strongest_rival(self.rival_mean, self.rival_width, c, scale, rng)
 
     def champion(self, rng: Any) -> int:
@@ -63,6 +62,7 @@ class RCS:
         return rng.beta(self.W[i, j] + 1.0, self.W[j, i] + 1.0) > 0.5
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i != j:
             record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
 

@@ -68,7 +68,7 @@ class RMED:
         return int(max(1, math.ceil(self.alpha * math.log(math.log(T)))))
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.T = T
         self.W = np.zeros((K, K), np.int64)
         self.N = np.zeros((K, K), np.int64)
@@ -88,10 +88,9 @@ class RMED:
         )
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        if self.variant == RMED2 and self.t > 3:
+        if self.variant == RMED2 and self.t >= 3:
             # N_ij < alpha ln ln t for an integer N_ij means N_ij below the next integer.
-            wanted = int(math.ceil(self.alpha * math.log(math.log(self.t))))
+            wanted = int(math.ceil(self.alpha * math.log(math.log(self.t + 1))))
             if wanted > self.wanted:
                 self.wanted, self.first_phase = wanted, True
         if self.first_phase:
@@ -124,7 +123,7 @@ class RMED:
         """m(t): the cheapest opponent where enough is known, else i*, else the strongest."""
         if self.variant != RMED1:
             b = self.b[i] if self.variant == RMED2FH else self.cheapest(i)
-            time = self.T if self.variant == RMED2FH else self.t
+            time = self.T if self.variant == RMED2FH else self.t + 1
             u = math.log(math.log(time)) if time > 2 else 0.0
             enough = b >= 0 and self.N[i, self.best] * u >= self.N[i, b]
             if enough and 2 * self.W[i, b] <= self.N[i, b]:
@@ -156,6 +155,7 @@ class RMED:
         return self.W[self.best, i] / self.N[self.best, i] - 0.5
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         if i != j:
             self.W[i, j] += won
             self.W[j, i] += not won

@@ -33,7 +33,7 @@ class RUCB:
             raise ValueError(f"rucb: alpha = {self.alpha}; it must be greater than 1/2")
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.t = 0
+        self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K))
         self.loss = np.zeros((K, K))  # [i, j]: N_ij (p_ij - 1/2)^2 where p_ij < 1/2, else 0
         self.worst = np.zeros(K)  # its maximum over j: i is a candidate while this <= alpha ln t
@@ -43,8 +43,7 @@ class RUCB:
         self.B = -1
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        budget = self.alpha * math.log(self.t)
+        budget = self.alpha * math.log(self.t + 1)
         c = self.champion(budget, rng)
         return c, strongest_rival(self.rival_mean, self.rival_width, c, math.sqrt(budget), rng)
 
@@ -72,9 +71,9 @@ class RUCB:
         return pick(C, rng)
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        if i == j:
-            return
-        self.judge(i, j, record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won))
+        self.t += 1
+        if i != j:
+            self.judge(i, j, record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won))
 
     def recount(self, i: int, j: int) -> None:
         """Follow counts W of a pair that changed otherwise than by a duel."""

@@ -33,8 +33,7 @@ class VersatileDB:
         self.x = np.full(2, -math.sqrt(K))  # warm start of Newton's method
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        self.t += 1
-        self.eta = (4.0 if self.reduced_variance else 2.0) / math.sqrt(self.t)
+        self.eta = (4.0 if self.reduced_variance else 2.0) / math.sqrt(self.t + 1)
         self.solve(0)
         self.solve(1)
         return draw(self.w[0], rng), draw(self.w[1], rng)
@@ -65,6 +64,7 @@ class VersatileDB:
         self.x[player] = x
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        self.t += 1
         self.charge(0, i, 0.0 if won else 1.0)
         self.charge(1, j, 1.0 if won else 0.0)
 

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from bandits.numerics import permutation
+
 
 def bounds(W: np.ndarray, alpha: float, t: int) -> tuple[np.ndarray, np.ndarray]:
     """U and L = p +- sqrt(alpha ln t / N), 1 and 0 for an unseen pair, 1/2 on the diagonal."""
@@ -38,10 +40,11 @@ class Counting:
     """Keeps W and t; K x K matrices are recomputed from scratch for every duel."""
 
     def start(self, K, T, rng):
-        self.K, self.T, self.t = K, T, 0
+        self.K, self.T, self.t = K, T, 1  # t is the duel to come
         self.W = np.zeros((K, K))
 
     def observe(self, i, j, won):
+        self.t += 1
         if i != j:
             self.W[(i, j) if won else (j, i)] += 1
 
@@ -52,7 +55,6 @@ class NaiveRUCB(Counting):
         self.B = set()
 
     def choose(self, rng):
-        self.t += 1
         U, _ = bounds(self.W, 0.51, self.t)
         C = {i for i in range(self.K) if (U[i] >= 0.5).all()}
         if not C:
@@ -78,7 +80,6 @@ class NaiveCCB(Counting):
         self.B, self.rivals, self.LC = set(range(self.K)), [set() for _ in range(self.K)], self.K
 
     def choose(self, rng):
-        self.t += 1
         U, L = bounds(self.W, 0.51, self.t)
         off = ~np.eye(self.K, dtype=bool)
         cU, cL = ((U >= 0.5) & off).sum(1), ((L > 0.5) & off).sum(1)
@@ -142,7 +143,7 @@ class NaiveRMED(Counting):
         super().start(K, T, rng)
         self.draws = math.ceil(3 * math.log(math.log(T))) if self.variant == "rmed2fh" else 1
         self.LC, self.LR, self.LN = list(range(K)), set(range(K)), set()
-        self.b = None
+        self.arm = self.b = None
 
     def divergences(self):
         self.N = self.W + self.W.T
@@ -165,7 +166,6 @@ class NaiveRMED(Counting):
         return min(costs, key=lambda j: costs[j]) if costs else None
 
     def choose(self, rng):
-        self.t += 1
         best = int(np.argmin(self.divergences()))
         if self.variant == "rmed2" and self.t > 3:
             self.draws = max(self.draws, math.ceil(3 * math.log(math.log(self.t))))
@@ -200,8 +200,35 @@ class NaiveRMED(Counting):
             return
         divergence = self.divergences()
         self.LR.discard(self.arm)
-        limit = min(divergence) + math.log(self.t) + 0.3 * self.K**1.01
+        limit = min(divergence) + math.log(self.t - 1) + 0.3 * self.K**1.01
         self.LN |= {k for k in range(self.K) if k not in self.LR and divergence[k] <= limit}
+        self.arm = None
+
+
+class NaiveMDB:
+    """The monitoring of MDB around a base, as in the pseudo-code; no alarms."""
+
+    def __init__(self, base, M=10, delta=0.6):
+        self.base, self.M, self.delta = base, M, delta
+
+    def start(self, K, T, rng):
+        C = math.log((4 * T + 2) * math.sqrt(T) / (math.sqrt(self.M) * K))
+        w = 2 * math.ceil(4 * C / self.delta**2)
+        order = permutation(K * (K - 1) // 2, rng)
+        pairs = [(i, j) for i in range(K) for j in range(i + 1, K)]
+        self.pairs = [pair for _, pair in sorted(zip(order, pairs, strict=True))]
+        gamma = math.sqrt(self.M * w / T) * (K - 1) / 2
+        self.period = max(len(pairs), math.floor(len(pairs) / gamma))
+        self.duels = 0
+        self.base.start(K, T, rng)
+
+    def choose(self, rng):
+        r = self.duels % self.period
+        return self.pairs[r] if r < len(self.pairs) else self.base.choose(rng)
+
+    def observe(self, i, j, won):
+        self.duels += 1
+        self.base.observe(i, j, won)
 
 
 class NaiveWinnerStays:
@@ -242,7 +269,6 @@ class NaiveRCS(Counting):
         self.championships = np.zeros(K, int)
 
     def choose(self, rng):
-        self.t += 1
         beats = (posterior_sample(self.W, rng) > 0.5).sum(1)
         if beats.max() == self.K - 1:
             c = int(beats.argmax())
@@ -259,7 +285,6 @@ class NaiveDoubleThompson(Counting):
         self.plus = plus
 
     def choose(self, rng):
-        self.t += 1
         U, L = bounds(self.W, 0.51, self.t)
         upper = ((U > 0.5) & ~np.eye(self.K, dtype=bool)).sum(1)
         theta = posterior_sample(self.W, rng)

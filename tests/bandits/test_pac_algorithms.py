@@ -153,7 +153,7 @@ def test_borda_elimination_with_sure_outcomes():
     t = 1
     while (K / (K - 1)) * np.sqrt(2 * np.log(4 * K * t**2 / 0.05) / t) >= 1 / 3:
         t += 1
-    assert algorithm.t == pytest.approx(t, rel=0.15)
+    assert algorithm.round == pytest.approx(t, rel=0.15)
 
 
 def test_borda_elimination_names_the_borda_winner_not_the_condorcet_winner():

@@ -47,8 +47,8 @@ def test_replays_are_as_frequent_and_as_long_as_scheduled():
     for _ in range(20_000):
         episode = Episode()
         episode.start(3, 2**4, 1.0)
-        episode.n, episode.spoken[0] = n - 1, 0
-        episode.next_round(rng)
+        episode.n, episode.spoken[0] = n, 0
+        episode.begin_round(rng)
         if episode.depth == 2:
             begun += 1
             lengths.append(episode.ends[1] - n)
@@ -62,14 +62,16 @@ def test_replays_are_as_frequent_and_as_long_as_scheduled():
 def test_runs_end_and_know_what_spoke_against_arms_since_they_began():
     episode, rng = Episode(), np.random.default_rng(0)
     episode.start(3, 2**10, 0.0)
-    episode.n = 99
+    episode.n = 100
     episode.spoken[:] = [10, -1, -1]
     episode.begins[1:3], episode.ends[1:3], episode.depth = [60, 80], [140, 101], 3
     assert [episode.active(k) for k in range(3)] == [True, True, True]
     episode.spoken[1] = 70  # within the run from 60, not within that from 80
     assert episode.active(1)
-    episode.next_round(rng)
-    episode.next_round(rng)
+    episode.begin_round(rng)
+    assert episode.depth == 3
+    episode.n = 101
+    episode.begin_round(rng)
     assert episode.depth == 2
     assert [episode.active(k) for k in range(3)] == [True, False, True]
     assert not episode.over()
@@ -82,7 +84,8 @@ def test_a_longer_replay_takes_the_place_of_those_it_outlives():
     episode, rng = Episode(), np.random.default_rng(0)
     episode.start(2, 2**4, 1e9)  # a replay in every round, of the greatest length
     for n in range(200):
-        episode.next_round(rng)
+        episode.n = n
+        episode.begin_round(rng)
         episode.spoken[0] = n
         assert episode.depth <= 4
         assert (np.diff(episode.ends[1 : episode.depth]) < 0).all()
