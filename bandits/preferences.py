@@ -3,8 +3,9 @@
 `bandits.simulate` states the contract; any object with the same attributes will do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ TOLERANCE = 1e-6  # published tables are rounded, so their two halves may miss 1
 class Problem:
     """Preference matrices and the duels during which they hold.
 
-    matrices  float64 [M, K, K]   P(i beats j), rows i, columns j
+    matrices  float64 [M, K, K]   P(i beats j), rows i, columns j; an array, or `Later`
     starts    int64 [S]           first duel (0-based) of each segment; starts[0] = 0
     order     int64 [S]           which matrix a segment plays
     truth     float64 [M, K, K]   what regret is measured by; not `matrices` if feedback is corrupt
@@ -26,10 +27,10 @@ class Problem:
     something has another length than it should.
     """
 
-    matrices: np.ndarray
+    matrices: "np.ndarray | Later"
     starts: np.ndarray
     order: np.ndarray
-    truth: np.ndarray
+    truth: "np.ndarray | Later"
     features: np.ndarray | None = None
     utilities: np.ndarray | None = None
 
@@ -87,11 +88,11 @@ def stationary(
 
 
 def piecewise(
-    matrices: np.ndarray,
+    matrices: "np.ndarray | Later",
     starts: list[int] | np.ndarray,
     *,
     order: np.ndarray | None = None,
-    truth: np.ndarray | None = None,
+    truth: "np.ndarray | Later | None" = None,
     features: np.ndarray | None = None,
     utilities: np.ndarray | None = None,
 ) -> Problem:
@@ -130,45 +131,80 @@ def check_matrix(p: np.ndarray, name: str = "matrix") -> np.ndarray:
 
     Raises ValueError naming the entry, the rule it breaks and what to do.
     """
-    p = np.array(p, dtype=np.float64)
+    p = np.asarray(p, dtype=np.float64)
     if p.ndim != 2 or p.shape[0] != p.shape[1] or p.size == 0:
         raise ValueError(f"{name} has shape {p.shape}; expected K x K: a row and a column per arm")
-    inside = (p >= 0) & (p <= 1)
-    if not inside.all():
-        i, j = np.argwhere(~inside)[0]
-        raise ValueError(
-            f"{name}: p[{i}, {j}] = {p[i, j]:g} is not a probability; expected 0 <= p <= 1 "
-            "(divide percentages by 100; leave no entry empty)"
-        )
+    for rows in _blocks(len(p)):
+        inside = (p[rows] >= 0) & (p[rows] <= 1)
+        if not inside.all():
+            i, j = np.argwhere(~inside)[0] + [rows.start, 0]
+            raise ValueError(
+                f"{name}: p[{i}, {j}] = {p[i, j]:g} is not a probability; expected 0 <= p <= 1 "
+                "(divide percentages by 100; leave no entry empty)"
+            )
     off = np.abs(np.diag(p) - 0.5) > TOLERANCE
     if off.any():
         i = int(off.argmax())
         raise ValueError(
             f"{name}: p[{i}, {i}] = {p[i, i]:g}; an arm against itself is a fair coin: write 0.5"
         )
-    sums = p + p.T
-    if (np.abs(sums - 1) > TOLERANCE).any():
-        i, j = np.argwhere(np.abs(sums - 1) > TOLERANCE)[0]
-        raise ValueError(
-            f"{name}: p[{i}, {j}] = {p[i, j]:g} and p[{j}, {i}] = {p[j, i]:g} add up to "
-            f"{sums[i, j]:g}; P(i beats j) + P(j beats i) must be 1: correct one of them"
-        )
+    for rows in _blocks(len(p)):
+        sums = p[rows] + p[:, rows].T
+        wrong = np.abs(sums - 1) > TOLERANCE
+        if wrong.any():
+            k, j = np.argwhere(wrong)[0]
+            i = k + rows.start
+            raise ValueError(
+                f"{name}: p[{i}, {j}] = {p[i, j]:g} and p[{j}, {i}] = {p[j, i]:g} add up to "
+                f"{sums[k, j]:g}; P(i beats j) + P(j beats i) must be 1: correct one of them"
+            )
     return complete(p)
 
 
-def _checked(matrices: np.ndarray, name: str) -> np.ndarray:
+class Later(Sequence[np.ndarray]):
+    """Matrices [M, K, K] that are made one by one when asked for, so that none is made in vain."""
+
+    def __init__(self, M: int, K: int, make: Callable[[int], np.ndarray]) -> None:
+        self.shape = (M, K, K)
+        self.make = make
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, m: Any) -> Any:
+        if not 0 <= m < len(self):
+            raise IndexError(m)
+        return check_matrix(self.make(int(m)), f"matrix {m}")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.stack([*self])
+
+
+def _checked(matrices: Any, name: str) -> Any:
     """The checked preference matrices [M, K, K]."""
+    if isinstance(matrices, Later):
+        return matrices
     if not len(matrices):
         raise ValueError(f"found no {name}; expected at least one preference matrix")
+    if len(matrices) == 1:
+        return check_matrix(matrices[0], f"{name} 0")[None]
     return np.stack([check_matrix(p, f"{name} {m}") for m, p in enumerate(matrices)])
 
 
 def complete(upper: np.ndarray) -> np.ndarray:
     """The preference matrix [K, K] whose entries above the diagonal are those of `upper`."""
-    p = np.triu(upper, 1)
-    p += np.tril(1 - p.T, -1)
-    np.fill_diagonal(p, 0.5)
+    p = np.array(upper, dtype=np.float64, order="C")
+    for rows in _blocks(len(p)):
+        p[rows, : rows.start] = 1 - p[: rows.start, rows].T
+        square = np.triu(p[rows, rows], 1)
+        p[rows, rows] = square + np.tril(1 - square.T, -1) + np.eye(len(square)) / 2
     return p
+
+
+def _blocks(K: int) -> Iterator[slice]:
+    """A few rows at a time: a matrix may fill half the memory, and its copies the rest."""
+    for start in range(0, K, 256):
+        yield slice(start, min(K, start + 256))
 
 
 def relabel(p: np.ndarray, permutation: np.ndarray) -> np.ndarray:

@@ -10,9 +10,14 @@ With a* the Condorcet winner and g_i = p[a*, i] - 1/2:
     binary_weak     1 unless i = a* or j = a*     the same
     copeland        c* - (c_i + c_j)/2            Zoghi et al. 2015; Wu & Liu 2016
     borda           b* - (b_i + b_j)/2            Saha, Koren & Mansour 2021
+    utility_average u* - (u_i + u_j)/2            Ailon, Karnin & Joachims 2014
+    utility_strong  u* - min(u_i, u_j)
+    utility_weak    u* - max(u_i, u_j)            Saha 2021; Bengs, Saha & Hüllermeier 2022
 
-c and b are Copeland and Borda scores divided by K - 1. The first six are NaN without a Condorcet
-winner. In a changing problem a duel is charged by the matrix of its own segment (dynamic regret).
+The last three need the arms' utilities u; the contextual regret 2 u* - u_i - u_j of Saha 2021, with
+u_i = x_i . theta, is twice utility_average. c and b are Copeland and Borda scores divided by K - 1.
+The first six are NaN without a Condorcet winner. In a changing problem a duel is charged by the
+matrix of its own segment (dynamic regret).
 """
 
 import numpy as np
@@ -20,37 +25,62 @@ import numpy as np
 from bandits.preferences import Problem
 from bandits.winners import borda_scores, copeland_scores
 
-NAMES = (
-    "average",
-    "unhalved",
-    "strong",
-    "weak",
-    "binary_strong",
-    "binary_weak",
-    "copeland",
-    "borda",
-)
+# What an arm is charged by. A problem with utilities adds what its arms lose of those.
+GAP, OTHER, COPELAND, BORDA, UTILITY = range(5)
+# How a pair is charged, given what its two arms are charged by.
+MEAN, SUM, LARGER, SMALLER = range(4)
+
+REGRETS = {
+    "average": (GAP, MEAN),
+    "unhalved": (GAP, SUM),
+    "strong": (GAP, LARGER),
+    "weak": (GAP, SMALLER),
+    "binary_strong": (OTHER, LARGER),
+    "binary_weak": (OTHER, SMALLER),
+    "copeland": (COPELAND, MEAN),
+    "borda": (BORDA, MEAN),
+}
+OF_UTILITIES = {
+    "utility_average": (UTILITY, MEAN),
+    "utility_strong": (UTILITY, LARGER),
+    "utility_weak": (UTILITY, SMALLER),
+}
+NAMES = tuple(REGRETS)
 
 
-def tables(p: np.ndarray) -> dict[str, np.ndarray]:
-    """Regret of the duel (i, j) under p [..., K, K] for every name: float64, p's shape."""
-    copeland, borda = copeland_scores(p), borda_scores(p)
+def arm_values(p: np.ndarray, utilities: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All that the regrets of p [..., K, K] are made of, in O(K) memory per matrix.
+
+    Returns (values [..., V, K], base [..., V]), V = 4, or 5 with utilities [K]: the regret
+    (what, how) of the duel (i, j) is base[what] + how(values[what, i], values[what, j]).
+    """
+    K, copeland, borda = p.shape[-1], copeland_scores(p), borda_scores(p)
     wins = (p > 0.5).sum(axis=-1)
     winner = wins.argmax(axis=-1)[..., None]
-    exists = wins.max(axis=-1)[..., None] == p.shape[-1] - 1
-    row = np.take_along_axis(p, winner[..., None], axis=-2)[..., 0, :]
-    g = np.where(exists, row - 0.5, np.nan)
-    other = np.where(exists, np.arange(p.shape[-1]) != winner, np.nan)
-    return {
-        "average": (_first(g) + _second(g)) / 2,
-        "unhalved": _first(g) + _second(g),
-        "strong": np.maximum(_first(g), _second(g)),
-        "weak": np.minimum(_first(g), _second(g)),
-        "binary_strong": np.maximum(_first(other), _second(other)),
-        "binary_weak": np.minimum(_first(other), _second(other)),
-        "copeland": _below_best(copeland),
-        "borda": _below_best(borda),
-    }
+    gap = np.take_along_axis(p, winner[..., None], axis=-2)[..., 0, :] - 0.5
+    other = (np.arange(K) != winner).astype(np.float64)
+    gap[wins.max(axis=-1) < K - 1] = np.nan
+    other[wins.max(axis=-1) < K - 1] = np.nan
+    none = np.zeros(p.shape[:-2])
+    values, base = [gap, other, -copeland, -borda], [none, none, copeland.max(-1), borda.max(-1)]
+    if utilities is not None:
+        values.append(np.broadcast_to(-utilities, gap.shape))
+        base.append(none + utilities.max())
+    return np.stack(values, axis=-2), np.stack(base, axis=-1)
+
+
+def tables(p: np.ndarray, utilities: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Regret of the duel (i, j) under p [..., K, K] for every name: float64, p's shape.
+
+    With the arms' utilities [K] also in those: utility_average, utility_strong and utility_weak.
+    """
+    parts = arm_values(p, utilities)
+    return {name: _table(*parts, *rule) for name, rule in rules(utilities).items()}
+
+
+def rules(utilities: np.ndarray | None) -> dict[str, tuple[int, int]]:
+    """name -> (what, how) of every regret of a problem with or without utilities."""
+    return REGRETS if utilities is None else REGRETS | OF_UTILITIES
 
 
 def table(p: np.ndarray, regret: str = "average") -> np.ndarray:
@@ -60,22 +90,18 @@ def table(p: np.ndarray, regret: str = "average") -> np.ndarray:
     """
     if regret not in NAMES:
         raise ValueError(f"unknown regret {regret!r}; expected one of {', '.join(NAMES)}")
-    return tables(p)[regret]
+    return _table(*arm_values(p), *REGRETS[regret])
 
 
-def utility_tables(utilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Regret of (i, j) in the arms' own utilities [K]: utility_average, _strong and _weak.
-
-    utility_average is u* - (u_i + u_j)/2, as in Ailon, Karnin & Joachims 2014. The contextual
-    regret 2 u* - u_i - u_j of Saha 2021 and Bengs, Saha & Hüllermeier 2022, u_i = x_i . theta, is
-    twice that; utility_weak is their weak regret.
-    """
-    lost = utilities.max() - utilities
-    return {
-        "utility_average": _below_best(utilities),
-        "utility_strong": np.maximum(_first(lost), _second(lost)),
-        "utility_weak": np.minimum(_first(lost), _second(lost)),
-    }
+def _table(values: np.ndarray, base: np.ndarray, what: int, how: int) -> np.ndarray:
+    first, second = values[..., what, :, None], values[..., what, None, :]
+    if how == LARGER:
+        both = np.maximum(first, second)
+    elif how == SMALLER:
+        both = np.minimum(first, second)
+    else:
+        both = (first + second) / (2 if how == MEAN else 1)
+    return base[..., what, None, None] + both
 
 
 def policy_regret(matrices: np.ndarray, plays: np.ndarray) -> float:
@@ -109,17 +135,3 @@ def uniform_dynamic_regret(
     lengths = (ends - problem.starts).clip(min=0)
     per_duel = np.array([uniform_regret(p, regret, distinct=distinct) for p in problem.truth])
     return float(lengths @ per_duel[problem.order])
-
-
-def _first(scores: np.ndarray) -> np.ndarray:
-    return scores[..., :, None]
-
-
-def _second(scores: np.ndarray) -> np.ndarray:
-    return scores[..., None, :]
-
-
-def _below_best(scores: np.ndarray) -> np.ndarray:
-    """How far the mean score of a pair (i, j) lies below the best score, [..., K, K]."""
-    best = scores.max(axis=-1)[..., None, None]
-    return best - (_first(scores) + _second(scores)) / 2

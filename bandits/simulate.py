@@ -2,7 +2,8 @@
 
 **Problem.** Any object with the attributes
 
-    matrices : float64 [M, K, K]   P(i beats j); rows i, columns j; m[i, j] + m[j, i] = 1
+    matrices : float64 [M, K, K]   P(i beats j); rows i, columns j; m[i, j] + m[j, i] = 1; an array,
+                                   or `bandits.preferences.Later` where few of many are ever played
     starts   : int64 [S]           first duel (0-based) of each segment, increasing; starts[0] = 0
     order    : int64 [S]           segment s plays matrices[order[s]]; optional: 0..S-1 (then S = M)
     truth    : float64 [M, K, K]   matrices that regret is measured by, when they are not the ones
@@ -31,15 +32,18 @@ All state is set in `start`, all randomness is drawn from `rng` in `start` and `
 (`rng.random()`, `rng.integers(n)`, `rng.beta(a, b)`, `rng.standard_normal()`, as of a numpy
 Generator). `bandits.compiled` explains when such a class runs at compiled speed.
 
-**Regret.** `bandits.regret.tables(matrices [M, K, K]) -> dict[name, float64 [M, K, K]]` gives the
-regret of one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner). A
-problem with utilities also has those of `bandits.regret.utility_tables`.
+**Regret.** `bandits.regret.tables(p [K, K], utilities) -> dict[name, float64 [K, K]]` is the regret
+of one duel (i, j) for every name; NaN where a regret is undefined (no Condorcet winner).
 Each duel is charged by the matrix of its own segment (dynamic regret).
 
 **Streams.** Repetition r of seed n uses the SFC64 streams of SeedSequence(n, spawn_key=(r, k)):
 k = 0 for the duels (one uniform each, so all algorithms meet the same luck), 1 for the algorithm,
 2 for the labels of the arms, 3 for the draw of a random problem. It depends on (n, r) only, never
 on the batch.
+
+**Cost.** A duel costs the same however many checkpoints there are, and only segments that begin
+before the horizon are made. Beside the problem's own matrix a repetition holds two integers for
+each pair: one count since the last checkpoint, and one in all.
 """
 
 import time
@@ -52,10 +56,11 @@ from numba import njit
 
 from bandits.compiled import CACHE, is_compiled, loop, parameters
 from bandits.preferences import Problem
-from bandits.regret import tables, utility_tables
+from bandits.regret import LARGER, MEAN, SMALLER, arm_values, rules
 from bandits.rng import from_words, generator, words
 
 DUELS, ALGORITHM, LABELS, PROBLEM = range(4)
+ROOM = 2**16  # different pairs that are counted before they are charged
 
 
 @dataclass
@@ -108,14 +113,17 @@ def simulate(
     arm that does not exist.
     """
     times = _times(checkpoints, horizon, repetitions)
-    fixed = None if hasattr(problem, "sample") else _Tables(problem)
+    fixed = None if hasattr(problem, "sample") else _Arrays(problem, horizon)
     compiled = is_compiled(algorithm)
     play: Any = None
+    drawn: Any = fixed
     seconds = compile_seconds = 0.0
-    rows = []
+    plays, rows = [], []
     for r in range(first_repetition, first_repetition + repetitions):
-        drawn = fixed or _Tables(problem.sample(generator(seed, r, PROBLEM)))
-        K = drawn.matrices.shape[1]
+        if fixed is None:
+            drawn = None  # frees the last one before the next is made
+            drawn = _Arrays(problem.sample(generator(seed, r, PROBLEM)), horizon)
+        K = drawn.K
         arms = generator(seed, r, LABELS).permutation(K) if shuffle else np.arange(K)
         own: list[Any] = [generator(seed, r, DUELS), generator(seed, r, ALGORITHM)]
         if hasattr(algorithm, "features"):
@@ -123,7 +131,8 @@ def simulate(
         given = algorithm
         if compiled:
             given, own = parameters(algorithm), [words(stream) for stream in own]
-        state = (given, *own, arms, *drawn.arrays, horizon)
+        plays.append(np.zeros((K, K), np.int64))
+        state = (given, *own, arms, *drawn.arrays, horizon, plays[-1])
         if play is None:
             if hasattr(algorithm, "check"):
                 algorithm.check(K, horizon)
@@ -135,11 +144,10 @@ def simulate(
         began = time.perf_counter()
         rows.append(play(*state, times))
         seconds += time.perf_counter() - began
-    regret, winner, plays, resets = zip(*rows, strict=True)
+    regret, winner, resets = zip(*rows, strict=True)
     by_name = dict(zip(drawn.names, np.moveaxis(np.array(regret), 2, 0), strict=True))
-    return Result(
-        times, by_name, np.array(winner), np.array(plays), [*resets], seconds, compile_seconds
-    )
+    all_plays = plays[0][None] if len(plays) == 1 else np.array(plays)  # no copy of a large one
+    return Result(times, by_name, np.array(winner), all_plays, [*resets], seconds, compile_seconds)
 
 
 def _times(given: Any, horizon: int, repetitions: int) -> np.ndarray:
@@ -153,10 +161,10 @@ def _times(given: Any, horizon: int, repetitions: int) -> np.ndarray:
     return times
 
 
-class _Tables:
-    """A problem as the arrays the loop reads."""
+class _Arrays:
+    """A problem as the arrays the loop reads, of the segments that begin before the horizon."""
 
-    def __init__(self, problem: Any) -> None:
+    def __init__(self, problem: Any, horizon: int) -> None:
         if not isinstance(problem, Problem):  # those were checked when they were made
             problem = Problem(
                 problem.matrices,
@@ -166,17 +174,18 @@ class _Tables:
                 getattr(problem, "features", None),
                 getattr(problem, "utilities", None),
             )
-        self.matrices = np.ascontiguousarray(problem.matrices)
-        costs = tables(problem.truth)
-        if problem.utilities is not None:
-            of_utility = utility_tables(np.asarray(problem.utilities, np.float64))
-            shape = self.matrices.shape
-            costs |= {name: np.broadcast_to(cost, shape) for name, cost in of_utility.items()}
-        self.names = [*costs]
-        stacked = np.ascontiguousarray(np.stack([*costs.values()], 1), np.float64)
-        order, starts = (np.ascontiguousarray(array) for array in (problem.order, problem.starts))
-        self.arrays = (self.matrices, order, starts, stacked)
-        self.features = problem.features
+        self.K, self.features = problem.K, problem.features
+        starts = problem.starts[problem.starts < horizon]
+        used, order = np.unique(problem.order[: len(starts)], return_inverse=True)
+        matrices = _some(problem.matrices, used)
+        truth = matrices if problem.truth is problem.matrices else _some(problem.truth, used)
+        utilities = problem.utilities
+        if utilities is not None:
+            utilities = np.asarray(utilities, np.float64)
+        by_name = rules(utilities)
+        self.names = [*by_name]
+        costs = (*arm_values(truth, utilities), np.array([*by_name.values()]))
+        self.arrays = (matrices, order, starts, *costs)
 
     def features_of(self, arms: np.ndarray, user: str) -> np.ndarray:
         """The arms' features [K, d] in this order; ValueError if the problem has none."""
@@ -186,6 +195,14 @@ class _Tables:
                 "play it on a contextual problem such as hypercube"
             )
         return np.ascontiguousarray(self.features[arms], np.float64)
+
+
+def _some(matrices: Any, used: np.ndarray) -> np.ndarray:
+    """matrices[used], without a copy where all are."""
+    if isinstance(matrices, np.ndarray):
+        every = len(used) == len(matrices)
+        return np.ascontiguousarray(matrices if every else matrices[used])
+    return np.stack([matrices[m] for m in used])
 
 
 def _same(x: Any) -> Any:
@@ -207,15 +224,25 @@ def resets_of(algorithm: Any) -> int:
 
 
 @njit(cache=CACHE, nogil=True)
-def _charge(counts: Any, cost: Any, total: Any, plays: Any) -> None:
-    """Move the counted duels into the regrets and the plays."""
-    for x in range(counts.shape[0]):
-        for y in range(counts.shape[1]):
-            if counts[x, y]:
-                for n in range(total.size):
-                    total[n] += counts[x, y] * cost[n, x, y]
-                plays[x, y] += counts[x, y]
-                counts[x, y] = 0
+def _charge(
+    met: Any, counts: Any, values: Any, base: Any, rules: Any, total: Any, plays: Any
+) -> None:
+    """Move the counted duels of the pairs met (x K + y, each once) into the regrets and plays."""
+    K = counts.shape[0]
+    for pair in np.sort(met):  # in one order, so that sums do not depend on who was met first
+        x, y = pair // K, pair % K
+        for n in range(rules.shape[0]):
+            what, how = rules[n]
+            first, second = values[what, x], values[what, y]
+            if how == LARGER:
+                cost = max(first, second)
+            elif how == SMALLER:
+                cost = min(first, second)
+            else:
+                cost = (first + second) / (2 if how == MEAN else 1)
+            total[n] += counts[x, y] * (base[what] + cost)
+        plays[x, y] += counts[x, y]
+        counts[x, y] = 0
 
 
 @njit(cache=CACHE, nogil=True)
@@ -228,14 +255,16 @@ def _longer(times: Any) -> Any:
 
 
 def _play(
-    given, env_state, own_state, arms, matrices, order, starts, costs, horizon, times, code=""
-):
-    """One repetition: (regret [C, n], winner [C], plays [K, K], reset times)."""
+    given, env_state, own_state, arms,
+    matrices, order, starts, values, base, rules, horizon, plays, times, code="",
+):  # fmt: skip
+    """One repetition: (regret [C, n], winner [C], reset times); its duels are added to `plays`."""
     algorithm, env, rng = build(given), stream(env_state), stream(own_state)
-    K, n = arms.size, costs.shape[1]
+    K = arms.size
     algorithm.start(K, horizon, rng)
-    regret, winner = np.zeros((times.size, n)), np.zeros(times.size, np.int64)
-    total, plays, counts = np.zeros(n), np.zeros((K, K), np.int64), np.zeros((K, K), np.int64)
+    regret, winner = np.zeros((times.size, len(rules))), np.zeros(times.size, np.int64)
+    total, counts = np.zeros(len(rules)), np.zeros((K, K), np.int64)
+    met, pairs = np.empty(min(K * K, ROOM), np.int64), 0  # those with a count, each once
     reset_times, resets = np.empty(16, np.int64), 0
     segment, begin = 0, 0
     for c in range(times.size):
@@ -245,12 +274,19 @@ def _play(
             end = times[c]
             if segment + 1 < starts.size:
                 end = min(end, starts[segment + 1])
-            p = matrices[order[segment]]
+            m = order[segment]
+            p = matrices[m]
             for t in range(begin, end):
                 i, j = algorithm.choose(rng)
                 if not (0 <= i < K and 0 <= j < K):
                     raise ValueError("choose must return two arms in 0..K-1; found another number")
                 x, y = arms[i], arms[j]
+                if counts[x, y] == 0:
+                    if pairs == met.size:
+                        _charge(met, counts, values[m], base[m], rules, total, plays)
+                        pairs = 0
+                    met[pairs] = x * K + y
+                    pairs += 1
                 counts[x, y] += 1
                 algorithm.observe(i, j, env.random() < p[x, y])
                 if resets_of(algorithm) != resets:
@@ -258,12 +294,12 @@ def _play(
                         reset_times = _longer(reset_times)
                     reset_times[resets] = t + 1
                     resets += 1
-            _charge(counts, costs[order[segment]], total, plays)
-            begin = end
+            _charge(met[:pairs], counts, values[m], base[m], rules, total, plays)
+            pairs, begin = 0, end
         regret[c] = total
         named = winner_of(algorithm)
         if named >= K:
             raise ValueError("winner must return an arm in 0..K-1, or -1; found another number")
         winner[c] = arms[named] if named >= 0 else -1
     free(algorithm)
-    return regret, winner, plays, reset_times[:resets].copy()
+    return regret, winner, reset_times[:resets].copy()

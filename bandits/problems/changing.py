@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from bandits.preferences import Problem, RandomProblem, drawn, piecewise, relabel
+from bandits.preferences import Later, Problem, RandomProblem, drawn, piecewise, relabel
 from bandits.problems.orders import check_arms, check_open, geometric_matrix
 from bandits.problems.random_matrices import another, check_p_min, condorcet_matrix
 from bandits.problems.utilities import linked
@@ -104,7 +104,8 @@ def drifting(
         ).cumsum(axis=0)
         # Reflecting a walk at 0 and 1 is folding it: positions modulo 2, the upper half mirrored.
         folded = 1 - np.abs(walk % 2 - 1)
-        return piecewise(np.stack([linked(u, "linear") for u in folded]), _even(segments, every))
+        matrices = Later(segments, K, lambda m: linked(folded[m], "linear"))
+        return piecewise(matrices, _even(segments, every))
 
     return drawn(recipe, instance)
 
@@ -183,7 +184,7 @@ def detect_delta(problem: Problem) -> float:
     Raises ValueError for a problem without changes.
     """
     change = _changes(problem)
-    before = problem.matrices[problem.order[:-1]]
+    before = np.asarray(problem.matrices)[problem.order[:-1]]
     winners = (before > 0.5).sum(axis=2).argmax(axis=1)
     return float(change[np.arange(len(change)), winners].max(axis=1).min())
 
@@ -198,7 +199,7 @@ def mdb_delta(problem: Problem) -> float:
 
 def _changes(problem: Problem) -> np.ndarray:
     """|p_{s+1} - p_s| for every change point, [S-1, K, K]."""
-    played = problem.matrices[problem.order]
+    played = np.asarray(problem.matrices)[problem.order]
     if len(played) == 1:
         raise ValueError("the problem has one segment; a change size needs at least two")
     return np.abs(np.diff(played, axis=0))

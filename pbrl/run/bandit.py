@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pbrl.store import Cell
 
 BOUNDED = ("average", "strong")  # regrets with a known lower bound above 0
-BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long
+BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long,
+BATCH_PAIRS = 2**22  # which hold at most this many pairs' numbers of duels
 
 
 def execute(cell: "Cell") -> dict[str, Any]:
@@ -54,7 +55,8 @@ def execute(cell: "Cell") -> dict[str, Any]:
             done += len(result.resets)
             seconds += result.seconds
             compile_seconds += result.compile_seconds
-            batch = max(1, int(BATCH_SECONDS * (done - began) / max(seconds, 1e-9)))
+            room = BATCH_PAIRS // result.plays[0].size
+            batch = max(1, min(room, int(BATCH_SECONDS * (done - began) / max(seconds, 1e-9))))
     except ValueError as error:
         raise CellError(f"{title(config)}: {error}") from error
     finally:

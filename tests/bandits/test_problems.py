@@ -71,7 +71,7 @@ def test_all_families_are_registered() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_problem_is_made_of_preference_matrices_and_segments(name: str) -> None:
     p = first(PROBLEMS[name]())
-    for m in (p.matrices, p.truth):
+    for m in map(np.asarray, (p.matrices, p.truth)):
         assert m.dtype == np.float64
         assert m.shape == (len(p.matrices), p.K, p.K)
         assert (np.diagonal(m, axis1=1, axis2=2) == 0.5).all()
@@ -424,10 +424,11 @@ def test_geometric_phases_reorder_the_same_preferences() -> None:
 def test_drifting_utilities_move_by_their_standard_deviation() -> None:
     p = first(changing.drifting(K=20, segments=2_000, every=25, sd=0.0002))
     # u_i - u_j = 2 p_ij - 1 moves by the sum of two independent steps of sd 0.0002 sqrt(25).
-    steps = np.diff(2 * p.matrices[:, 0, 1:] - 1, axis=0)
+    walk = np.asarray(p.matrices)
+    steps = np.diff(2 * walk[:, 0, 1:] - 1, axis=0)
     assert np.sqrt((steps**2).mean()) == pytest.approx(0.001 * np.sqrt(2), rel=0.1)
-    assert p.matrices.min() >= 0
-    assert p.matrices.max() <= 1
+    assert walk.min() >= 0
+    assert walk.max() <= 1
 
 
 # --- adversarial and contextual -----------------------------------------------------------------
