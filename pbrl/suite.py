@@ -42,6 +42,7 @@ class OnlineBlock(Block):
     labels: list[Annotated[int, Field(ge=0)]] = [0]
     eval_every: Annotated[int, Field(gt=0)] = 1000
     eval_episodes: Annotated[int, Field(gt=0)] = 10
+    final_episodes: Annotated[int, Field(gt=0)] = 50
 
 
 class BanditBlock(Block):
@@ -252,6 +253,7 @@ def _expand(
                     "seed": seed,
                     "eval_every": block.eval_every,
                     "eval_episodes": block.eval_episodes,
+                    "final_episodes": block.final_episodes,
                     **common,
                 }
                 for seed in seeds

@@ -23,7 +23,7 @@ def test_a_method_runs_and_resumes_on_the_device(name: str, device: str) -> None
     block = {
         "kind": "online", "env": "pointmass", "method": {"name": name, **small}, "steps": 200,
         "labels": 16 if "labels" in entry.parameters else 0, "eval_every": 70,
-        "eval_episodes": 1, "device": device,
+        "eval_episodes": 1, "final_episodes": 1, "device": device,
     }  # fmt: skip
     (config,) = suite.cells({"name": "device", "seeds": 1, "blocks": [block]})
     whole, stopped = check.MemoryCell(config), check.MemoryCell(config, stop_at=140)

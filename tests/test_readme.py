@@ -37,7 +37,7 @@ def test_its_plug_ins_run_together(folder: Path, monkeypatch, capsys) -> None:
     """A label for a walk to the right end is worth something: the return rises."""
     block = {
         "kind": "online", "env": "corridor", "method": "patient", "teacher": "grumpy",
-        "steps": 700, "labels": 60, "eval_every": 700, "eval_episodes": 3,
+        "steps": 700, "labels": 60, "eval_every": 700, "eval_episodes": 3, "final_episodes": 3,
     }  # fmt: skip
     file = folder / "all.yaml"
     file.write_text(yaml.safe_dump({"name": "all", "seeds": 1, "blocks": [block]}))

@@ -115,6 +115,7 @@ def _check_method(name: str, entry: registry.Entry) -> list[str]:
         "labels": LABELS if learns else 0,
         "eval_every": EVAL_EVERY,
         "eval_episodes": 1,
+        "final_episodes": 1,
     }
     (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
     whole = MemoryCell(config)

@@ -45,6 +45,11 @@ class ActingEnv:
         self.obs: np.ndarray = np.zeros(0, dtype=np.float32)
         self._start_episode()
 
+    def begin(self, stream: str) -> None:
+        """Start the first episode of another stream of seeds."""
+        self.stream, self.episodes = stream, 0
+        self._start_episode()
+
     def _start_episode(self) -> None:
         self.ret, self.length = 0.0, 0
         self.success: float | None = None

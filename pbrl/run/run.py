@@ -15,7 +15,8 @@ import torch
 
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError
-from pbrl.run.env import ActingEnv, EpisodeEnd, Transition
+from pbrl.run import evaluation
+from pbrl.run.env import ActingEnv, Transition
 from pbrl.run.seeds import stream_int, stream_seed
 from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.scores import masked_sum
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pbrl.segments import Segments
     from pbrl.store import Cell
 
-SEGMENT = 25  # steps of the evaluation segments on which a learned reward is judged
 CHECKPOINT_SHARE = 0.05  # of the run's time; a large replay buffer is then written less often
 
 
@@ -152,7 +152,7 @@ class Run:
             self._load(state)
         every = self.config["execution"]["checkpoint_seconds"]
         due = time.monotonic() + every
-        for step in range(start, steps):
+        for step in range(start, steps + 1):
             self.step_number = step
             self._heart.beat()
             stopping = Stop.signal is not None
@@ -163,11 +163,12 @@ class Run:
                 due = time.monotonic() + max(every, took / CHECKPOINT_SHARE)
             if stopping:
                 raise Interrupted(Stop.signal)
-            if step % self.config["eval_every"] == 0:
-                self._evaluate()
-            yield step
-        self.step_number = steps
-        self._evaluate()
+            if step % self.config["eval_every"] == 0 or step == steps:
+                self.log("eval", **self._evaluate("eval", self.config["eval_episodes"]))
+            if step < steps:
+                yield step
+        episodes = self.config["final_episodes"]
+        self.log("final", episodes=episodes, **self._evaluate("final", episodes))
 
     def _can_checkpoint(self) -> bool:
         """An environment that cannot save its state is saved between episodes only."""
@@ -207,11 +208,11 @@ class Run:
         if state["cuda"] is not None:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
-    def _evaluate(self) -> None:
-        """Mean action over fresh episodes whose seeds depend on the run's seed alone.
+    def _evaluate(self, event: str, episodes: int) -> dict[str, Any]:
+        """A row's values: the mean action over new episodes.
 
-        The global torch stream is put back afterwards: how often a run is evaluated does not
-        change what it learns.
+        Their seeds depend on the run's seed, the event and the step alone: they differ between
+        evaluations, and are the same for every method and after every resume.
         """
         agent = self._tracked.get("agent")
         if agent is None:
@@ -219,55 +220,20 @@ class Run:
         if self._evaluation_env is None:
             name, parameters = registry.split(self.config["env"])
             self._evaluation_env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
-        env = self._evaluation_env
-        ends: list[EpisodeEnd] = []
-        steps: list[Transition] = []
-        env.episodes = 0
-        env._start_episode()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            while len(ends) < self.config["eval_episodes"]:
-                self._heart.beat()
-                steps.append(env.step(agent.act(env.obs, deterministic=True)))
-                if steps[-1].episode is not None:
-                    ends.append(steps[-1].episode)
-            accuracy = self._reward_accuracy(steps)
-        returns = np.array([end.ret for end in ends])
-        known = [end.success for end in ends if end.success is not None]
-        self.log(
-            "eval",
-            **{
-                "return": float(returns.mean()),
-                "returns_std": float(returns.std()),
-                "length": float(np.mean([end.length for end in ends])),
-                "success": float(np.mean(known)) if known else None,
-                "labels": self.counts["answered"],
-                "asked": self.counts["asked"],
-                "reward_accuracy": accuracy,
-            },
+        steps = evaluation.play(
+            agent,
+            self._evaluation_env,
+            stream=f"{event}/{self.step_number}",
+            episodes=episodes,
+            device=self.device,
+            beat=self._heart.beat,
         )
-
-    def _reward_accuracy(self, steps: list[Transition]) -> float | None:
-        """Share of pairs of evaluation segments that the learned reward orders as the true one.
-
-        Segments of 25 steps that no label was asked about; each is compared with one half the
-        evaluation away. None without a tracked `reward(obs [B, O], act [B, A]) -> [B]`, or while
-        all segments are equally good.
-        """
         reward = self._tracked.get("reward")
-        n = len(steps) // SEGMENT
-        if not callable(reward) or n < 2:
-            return None
-        stacked = [
-            np.stack([getattr(t, k) for t in steps[: n * SEGMENT]]) for k in ("obs", "action")
-        ]
-        obs, act = (torch.as_tensor(x, dtype=torch.float32, device=self.device) for x in stacked)
-        predicted = reward(obs, act).double().cpu().numpy().reshape(n, SEGMENT).sum(1)
-        true = np.array([t.reward for t in steps[: n * SEGMENT]]).reshape(n, SEGMENT).sum(1)
-        other = (np.arange(n) + n // 2) % n
-        differs = true != true[other]
-        agrees = (predicted > predicted[other]) == (true > true[other])
-        return float(agrees[differs].mean()) if differs.any() else None
+        return evaluation.summary(steps) | {
+            "labels": self.counts["answered"],
+            "asked": self.counts["asked"],
+            "reward_accuracy": evaluation.reward_accuracy(reward, steps, self.device),
+        }
 
     def weights(self) -> dict[str, Any]:
         """What was learned: `weights()` of every tracked object that has it, else the agent."""

@@ -18,6 +18,7 @@ ONLINE = {
     "labels": 24,
     "eval_every": 90,
     "eval_episodes": 1,
+    "final_episodes": 2,
 }
 BANDIT = {"kind": "bandit", "problem": "random-condorcet", "horizon": 20_000, "repetitions": 40}
 CELLS = {

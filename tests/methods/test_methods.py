@@ -64,6 +64,7 @@ def small_config(
         "labels": labels,
         "eval_every": eval_every,
         "eval_episodes": 1,
+        "final_episodes": 1,
         "device": "cpu",
         "execution": {"hang_timeout": 600.0, "checkpoint_seconds": 1e9},
     }
@@ -358,6 +359,7 @@ def defaults_on_pointmass(method: str, **settings):
         "steps": 4000,
         "eval_every": 4000,
         "eval_episodes": 10,
+        "final_episodes": 10,
         "device": "cpu",
         "execution": {"hang_timeout": 600.0, "checkpoint_seconds": 1e9},
     }

@@ -14,6 +14,7 @@ from pbrl.check.method import MemoryCell, _digest, _execute
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.run import Run
 from pbrl.run.env import ActingEnv, Transition
+from pbrl.run.evaluation import reward_accuracy
 from pbrl.run.seeds import stream_int, stream_seed
 
 
@@ -85,7 +86,7 @@ def cell(*, stop_at: int | None = None, **changes: Any) -> MemoryCell:
     env = {"name": "test-faulty", **changes.pop("env", {})}
     method = {"name": "test-walker", **changes.pop("method", {})}
     block = {"kind": "online", "env": env, "method": method, "steps": 173, "eval_every": 40,
-             "eval_episodes": 2, "checkpoint_seconds": 0}  # fmt: skip
+             "eval_episodes": 2, "final_episodes": 3, "checkpoint_seconds": 0}  # fmt: skip
     (config,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block | changes]})
     return MemoryCell(config, stop_at=stop_at)
 
@@ -104,9 +105,65 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() -> None
         assert stopped.rows == whole.rows
 
 
-@pytest.mark.parametrize("changes", [{"eval_every": 7}, {"eval_episodes": 5}, {"eval_every": 999}])
+@pytest.mark.parametrize(
+    "changes", [{"eval_every": 7}, {"eval_episodes": 5}, {"final_episodes": 9}]
+)
 def test_how_often_it_is_evaluated_does_not_change_what_is_learned(changes) -> None:
     assert learned(cell(**changes)) == learned(cell())
+
+
+class Start(gymnasium.Env):
+    """Every reward is where the episode started, whatever is done."""
+
+    observation_space = Box(0, 1, (1,), np.float32)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.start = self.np_random.random()
+        return np.array([self.start], np.float32), {}
+
+    def step(self, action):
+        return np.array([self.start], np.float32), self.start, False, False, {}
+
+
+registry.env("test-start", horizon=1, reward_range=(0.0, 1.0))(Start)
+
+
+def test_each_evaluation_starts_elsewhere_and_all_methods_start_there_too() -> None:
+    def rows(method: str, seed: int, **changes: Any) -> dict[tuple[str, int], dict[str, Any]]:
+        one = cell(env={"name": "test-start"}, method={"name": method}, **changes)
+        one.config["seed"] = seed
+        _execute(one)
+        return {(r["event"], r["step"]): r for r in one.rows if r["event"] in ("eval", "final")}
+
+    walker = rows("test-walker", 0)
+    assert walker[("final", 173)]["episodes"] == 3
+    starts = [(r["return"], r["returns_std"]) for r in walker.values()]
+    assert len(set(starts)) == len(starts) == 7
+    other = rows("random", 0)
+    assert {k: r["return"] for k, r in other.items()} == {k: r["return"] for k, r in walker.items()}
+    assert rows("random", 0, eval_every=80)[("eval", 80)] == other[("eval", 80)]
+    assert rows("random", 1)[("eval", 40)]["return"] != other[("eval", 40)]["return"]
+
+
+def test_an_evaluation_estimates_the_mean_over_start_states() -> None:
+    """50 uniform starts: a mean within 5 standard errors, and a spread of 1/sqrt(12)."""
+    one = cell(env={"name": "test-start"}, final_episodes=50)
+    _execute(one)
+    final = one.rows[-1]
+    assert (final["event"], final["episodes"]) == ("final", 50)
+    assert abs(final["return"] - 0.5) < 5 * 0.289 / 50**0.5
+    assert 0.2 < final["returns_std"] < 0.38
+    assert final.keys() - {"episodes"} == one.rows[0].keys()
+
+
+def test_shipped_suites_evaluate_on_enough_episodes() -> None:
+    for name in suite.shipped():
+        for config in suite.cells(suite.read(name)):
+            if config["kind"] == "online":
+                assert config["eval_episodes"] >= 10
+                assert config["final_episodes"] >= 50
 
 
 def test_evaluations_are_due_at_multiples_and_at_the_end() -> None:
@@ -215,17 +272,16 @@ def test_asking_counts_what_was_answered_and_a_draw_is_never_wrong() -> None:
 
 
 def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> None:
-    one = Run(cell())  # type: ignore[arg-type]
+    cpu = torch.device("cpu")
     rng = np.random.default_rng(0)
     steps = [
         Transition(np.array([x]), np.zeros(1), float(x), np.zeros(1), False, False, None)
         for x in rng.normal(size=500)
     ]
     for sign, accuracy in ((1.0, 1.0), (-1.0, 0.0)):
-        one._tracked["reward"] = lambda obs, act, sign=sign: sign * obs[:, 0]
-        assert one._reward_accuracy(steps) == accuracy
-    one._tracked["reward"] = lambda obs, act: torch.as_tensor(rng.normal(size=len(obs)))
-    assert 0.05 < one._reward_accuracy(steps) < 0.95
+        assert reward_accuracy(lambda o, a, sign=sign: sign * o[:, 0], steps, cpu) == accuracy
+    noise = reward_accuracy(lambda o, a: torch.as_tensor(rng.normal(size=len(o))), steps, cpu)
+    assert 0.05 < noise < 0.95
 
 
 def test_a_device_that_is_not_here_is_a_clear_error() -> None:
