@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandits.simulate import Result
-from bandits.winners import borda_scores
+from bandits.winners import TIE, borda_scores
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ def identification(
     answer = result.winner[:, -1]
     answered = answer >= 0
     itself = np.trace(result.plays, axis1=1, axis2=2)
-    correct = answered & (lost[answer] <= epsilon + 1e-12)
+    correct = answered & (lost[answer] <= epsilon + TIE)
     return Identification(result.plays.sum(axis=(1, 2)) - itself, answered, correct)

@@ -9,8 +9,8 @@ ln T / d(p_ij, 1/2) duels of that pair; the bound lets every i choose its cheape
 import numpy as np
 from scipy.special import rel_entr
 
-from bandits.regret import table
-from bandits.winners import require_condorcet
+from bandits.regret import arm_values, combined, rule_of, table
+from bandits.winners import beats, loses, require_condorcet
 
 
 def kl(x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
@@ -27,11 +27,15 @@ def lower_bound_constant(p: np.ndarray, regret: str = "average") -> float:
 
     Raises ValueError for an unknown regret or without a Condorcet winner.
     """
-    winner = require_condorcet(p)
-    price = np.full(p.shape, np.inf)
-    loses = p < 0.5
-    price[loses] = table(p, regret)[loses] / kl(p[loses], 0.5)
-    return float(np.delete(price.min(axis=1), winner).sum())
+    what, how = rule_of(regret)
+    winner, (values, base) = require_condorcet(p), arm_values(p)
+    cheapest = np.zeros(len(p))
+    for i in range(len(p)):  # row by row, for a matrix may fill half the memory
+        if i != winner:
+            superiors = np.flatnonzero(loses(p[i]))
+            cost = base[what] + combined(how, values[what, i], values[what, superiors])
+            cheapest[i] = (cost / kl(p[i, superiors], 0.5)).min()
+    return float(np.delete(cheapest, winner).sum())
 
 
 def rmed1_constant(p: np.ndarray, regret: str = "average") -> float:
@@ -54,7 +58,7 @@ def ecw_rmed_constant(p: np.ndarray) -> float:
     relaxed problem that ECW-RMED solves). It is at least the lower bound of that paper. Pairs
     that tie count as neither won nor lost.
     """
-    superiors = (p < 0.5).sum(axis=1)
+    superiors = loses(p).sum(axis=1)
     winners = np.flatnonzero(superiors == superiors.min())
     return min(_ecw_rmed(p, superiors, int(i1)) for i1 in winners)
 
@@ -62,12 +66,12 @@ def ecw_rmed_constant(p: np.ndarray) -> float:
 def _ecw_rmed(p: np.ndarray, superiors: np.ndarray, i1: int) -> float:
     K = len(p)
     regret = (np.add.outer(superiors, superiors) - 2 * superiors.min()) / (2 * max(1, K - 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        price = np.where(p == 0.5, np.inf, regret / kl(p, 0.5))
-    total = price[i1, p[i1] > 0.5].sum()
+    tied = ~(beats(p) | loses(p))
+    price = np.where(tied, np.inf, regret / np.where(tied, 1, kl(p, 0.5)))
+    total = price[i1, beats(p[i1])].sum()
     for i2 in range(K):
         if i2 != i1:
-            rivals = np.flatnonzero((p[i2] < 0.5) & (np.arange(K) != i1))
+            rivals = np.flatnonzero(loses(p[i2]) & (np.arange(K) != i1))
             needed = superiors[i2] - superiors[i1] + 1
             total += cheapest_cover(price[rivals, i2], len(rivals) - needed)
     return float(total)

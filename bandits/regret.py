@@ -23,7 +23,7 @@ matrix of its own segment (dynamic regret).
 import numpy as np
 
 from bandits.preferences import Problem
-from bandits.winners import borda_scores, copeland_scores
+from bandits.winners import beats, borda_scores, copeland_scores
 
 # What an arm is charged by. A problem with utilities adds what its arms lose of those.
 GAP, OTHER, COPELAND, BORDA, UTILITY = range(5)
@@ -55,7 +55,7 @@ def arm_values(p: np.ndarray, utilities: np.ndarray | None = None) -> tuple[np.n
     (what, how) of the duel (i, j) is base[what] + how(values[what, i], values[what, j]).
     """
     K, copeland, borda = p.shape[-1], copeland_scores(p), borda_scores(p)
-    wins = (p > 0.5).sum(axis=-1)
+    wins = beats(p).sum(axis=-1)
     winner = wins.argmax(axis=-1)[..., None]
     gap = np.take_along_axis(p, winner[..., None], axis=-2)[..., 0, :] - 0.5
     other = (np.arange(K) != winner).astype(np.float64)
@@ -88,20 +88,28 @@ def table(p: np.ndarray, regret: str = "average") -> np.ndarray:
 
     Raises ValueError for an unknown regret.
     """
-    if regret not in NAMES:
+    return _table(*arm_values(p), *rule_of(regret))
+
+
+def rule_of(regret: str) -> tuple[int, int]:
+    """(what, how) of a regret that needs no utilities; ValueError for an unknown name."""
+    if regret not in REGRETS:
         raise ValueError(f"unknown regret {regret!r}; expected one of {', '.join(NAMES)}")
-    return _table(*arm_values(p), *REGRETS[regret])
+    return REGRETS[regret]
 
 
 def _table(values: np.ndarray, base: np.ndarray, what: int, how: int) -> np.ndarray:
-    first, second = values[..., what, :, None], values[..., what, None, :]
-    if how == LARGER:
-        both = np.maximum(first, second)
-    elif how == SMALLER:
-        both = np.minimum(first, second)
-    else:
-        both = (first + second) / (2 if how == MEAN else 1)
+    both = combined(how, values[..., what, :, None], values[..., what, None, :])
     return base[..., what, None, None] + both
+
+
+def combined(how: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """What pairs are charged, given what their two arms are charged by (broadcast)."""
+    if how == LARGER:
+        return np.maximum(first, second)
+    if how == SMALLER:
+        return np.minimum(first, second)
+    return (first + second) / (2 if how == MEAN else 1)
 
 
 def policy_regret(matrices: np.ndarray, plays: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Who wins a preference matrix: Condorcet, Copeland, Borda and von Neumann winners, and gaps.
 
-Throughout, p is float64 [K, K] with p[i, j] = P(i beats j); "i beats j" means p[i, j] > 1/2.
+Throughout, p is float64 [K, K] with p[i, j] = P(i beats j); "i beats j" means p[i, j] > 1/2 + TIE.
 A Condorcet winner is the unique Copeland winner and the von Neumann winner; the Borda winner may be
 another arm.
 """
@@ -8,10 +8,27 @@ another arm.
 import numpy as np
 from scipy.optimize import linprog
 
+TIE = 1e-9
+"""Probabilities this close to 1/2, and scores this close to each other, are tied.
+
+Rounding moves p by about 1e-16, while telling p = 1/2 + TIE from 1/2 would take some 1/TIE^2 = 1e18
+duels. Every comparison of true preferences goes by this: winners, regrets, bounds, judged answers.
+"""
+
+
+def beats(p: np.ndarray) -> np.ndarray:
+    """Whether i beats j, bool of p's shape: p_ij > 1/2 + TIE."""
+    return p > 0.5 + TIE
+
+
+def loses(p: np.ndarray) -> np.ndarray:
+    """Whether i loses to j, bool of p's shape: j beats i."""
+    return beats(1 - p)
+
 
 def condorcet_winner(p: np.ndarray) -> int | None:
     """The arm that beats every other arm, or None when there is none."""
-    wins = (p > 0.5).sum(axis=1)
+    wins = beats(p).sum(axis=1)
     best = int(wins.argmax())
     return best if wins[best] == len(p) - 1 else None
 
@@ -25,7 +42,7 @@ def require_condorcet(p: np.ndarray, name: str = "the preference matrix") -> int
     if winner is not None:
         return winner
     best = copeland_winners(p)
-    unbeaten = [j for j in range(len(p)) if j != best[0] and p[best[0], j] <= 0.5]
+    unbeaten = [j for j in np.flatnonzero(~beats(p[best[0]])).tolist() if j != best[0]]
     raise ValueError(
         f"{name} has no Condorcet winner: its Copeland winners are arms {best.tolist()}, and arm "
         f"{best[0]} does not beat arms {unbeaten}; use the copeland or borda regret and an "
@@ -43,12 +60,12 @@ def gaps(p: np.ndarray) -> np.ndarray:
 
 def copeland_scores(p: np.ndarray) -> np.ndarray:
     """Share of the other arms that each arm beats: [..., K] in [0, 1] of p [..., K, K]."""
-    return (p > 0.5).sum(axis=-1) / max(1, p.shape[-1] - 1)
+    return beats(p).sum(axis=-1) / max(1, p.shape[-1] - 1)
 
 
 def copeland_winners(p: np.ndarray) -> np.ndarray:
     """All arms that beat the most others, increasing."""
-    wins = (p > 0.5).sum(axis=1)
+    wins = beats(p).sum(axis=1)
     return np.flatnonzero(wins == wins.max())
 
 
@@ -58,9 +75,9 @@ def borda_scores(p: np.ndarray) -> np.ndarray:
 
 
 def borda_winners(p: np.ndarray) -> np.ndarray:
-    """All arms with the largest Borda score (ties within 1e-12), increasing."""
+    """All arms with the largest Borda score (ties within TIE), increasing."""
     scores = borda_scores(p)
-    return np.flatnonzero(scores >= scores.max() - 1e-12)
+    return np.flatnonzero(scores >= scores.max() - TIE)
 
 
 def von_neumann_winner(p: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from bandits.problems.orders import check_arms, check_open, geometric_matrix
 from bandits.problems.random_matrices import another, check_p_min, condorcet_matrix
 from bandits.problems.utilities import linked
 from bandits.registry import problem
+from bandits.winners import beats
 
 
 @problem("piecewise")
@@ -185,7 +186,7 @@ def detect_delta(problem: Problem) -> float:
     """
     change = _changes(problem)
     before = np.asarray(problem.matrices)[problem.order[:-1]]
-    winners = (before > 0.5).sum(axis=2).argmax(axis=1)
+    winners = beats(before).sum(axis=2).argmax(axis=1)
     return float(change[np.arange(len(change)), winners].max(axis=1).min())
 
 
