@@ -75,7 +75,7 @@ class SAC(stable_baselines3.SAC):
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size = {batch_size}; expected at least 1 transition")
-        self.obs_dim, self.act_dim = _flat_dims(observation_space, action_space)
+        self.obs_dim, self.act_dim = flat_dims(observation_space, action_space)
         super().__init__(
             "MlpPolicy",
             env=None,  # type: ignore[arg-type]
@@ -240,7 +240,11 @@ def _look_at(network: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:
         layer.weight.data, layer.bias.data = weight, bias
 
 
-def _flat_dims(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int]:
+def flat_dims(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int]:
+    """Widths O and A of flat Box observations and of flat Box actions in [-1, 1].
+
+    Raises ConfigError for any other space.
+    """
     if not isinstance(observation_space, Box) or len(observation_space.shape) != 1:
         raise ConfigError(
             f"SAC needs flat Box observations, found {observation_space}; wrap the environment in "

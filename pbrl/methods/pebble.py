@@ -15,14 +15,13 @@ each setting.
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 
-from pbrl import registry, sessions
-from pbrl.agents.exploration import StateEntropy
-from pbrl.agents.sac import SAC
-from pbrl.rewards.ensemble import RewardEnsemble
-from pbrl.segments import Episodes, Preferences
+from pbrl import registry
+from pbrl.agents.sac import flat_dims
+from pbrl.methods import loop
+from pbrl.rewards.ensemble import RewardEnsemble, RewardNet
 
 if TYPE_CHECKING:
     from pbrl.run import Run
@@ -99,80 +98,26 @@ class Config(BaseModel):
     "Updates between steps of the target critics (2)."
 
 
-@registry.method("pebble")
-def train(run: "Run", cfg: Config) -> None:
-    """Explore, ask, learn the reward, relabel, and learn the policy from it."""
-    agent = SAC(
-        run.observation_space,
-        run.action_space,
-        seed=run.torch_seed("agent"),
-        device=run.device,
-        capacity=cfg.steps,
-        net_arch=[cfg.hidden] * cfg.layers,
-        batch_size=cfg.batch_size,
-        learning_rate=cfg.learning_rate,
-        temperature=cfg.temperature,
-        temperature_lr=cfg.temperature_lr,
-        gamma=cfg.gamma,
-        tau=cfg.tau,
-        target_update_interval=cfg.target_update_interval,
-    )
-    dims = agent.obs_dim, agent.act_dim
-    reward = RewardEnsemble(
-        *dims,
-        seed=run.torch_seed("reward"),
-        device=run.device,
+def reward_ensemble(run: "Run", cfg: Config) -> RewardEnsemble:
+    """PEBBLE's reward for the run's environment."""
+    generator = torch.Generator(run.device).manual_seed(run.torch_seed("reward"))
+    net = RewardNet(
+        *flat_dims(run.observation_space, run.action_space),
         members=cfg.members,
         hidden=cfg.reward_hidden,
         layers=cfg.reward_layers,
+        generator=generator,
+    )
+    return RewardEnsemble(
+        net,
+        generator=generator,
         learning_rate=cfg.reward_lr,
         batch_size=cfg.reward_batch,
         loss=cfg.loss,
     )
-    labels = Preferences(*dims, length=cfg.segment_length, device=run.device)
-    episodes = Episodes(
-        *dims, horizon=run.spec.horizon, capacity=cfg.episodes_kept, device=run.device
-    )
-    entropy = StateEntropy(k=cfg.entropy_k, particles=cfg.entropy_particles)
-    run.track(agent=agent, reward=reward, labels=labels, episodes=episodes, entropy=entropy)
 
-    queries = {"uniform": registry.resolve("query", "uniform")}
-    queries["chosen"] = registry.resolve("query", cfg.query)
-    planned = dict(sessions.sessions_of(cfg.model_dump()))
-    switch = cfg.seed_steps + cfg.unsup_steps
-    random_actions = run.rng("random actions")
 
-    for step in run.loop(cfg.steps):
-        if step in planned:
-            n, rng = planned[step], run.rng("queries")
-            query = queries["uniform" if step == switch else "chosen"]
-            candidates = n if step == switch else n * cfg.query_candidates
-            first = episodes.sample(candidates, cfg.segment_length, rng)
-            second = episodes.sample(candidates, cfg.segment_length, rng)
-            seen = first.without_reward(), second.without_reward()
-            asked = query(*seen, n, reward=reward, labelled=labels, rng=rng)
-            labels.add(first[asked], second[asked], run.ask(first[asked], second[asked]))
-            fit = reward.fit(labels, epochs=cfg.reward_epochs)
-            agent.replay.relabel(reward)
-            run.log("session", epochs=fit.epochs, loss=fit.loss, accuracy=fit.accuracy)
-        if step == switch:
-            agent.reset_critic()
-            for _ in range(cfg.reset_updates):
-                agent.update(agent.sample())
-
-        if step < cfg.seed_steps:
-            action = random_actions.uniform(-1, 1, agent.act_dim).astype(np.float32)
-        else:
-            action = agent.act(run.obs)
-        t = run.step(action)
-        episodes.add(t)
-        learned = reward.one(t.obs, t.action) if step >= switch else 0.0
-        agent.replay.add(t.obs, t.action, t.next_obs, reward=learned, terminal=t.terminated)
-
-        if step >= switch:
-            agent.update(agent.sample())
-        elif step >= cfg.seed_steps:
-            batch = agent.sample()
-            visited = agent.replay.all().obs
-            bonus = entropy.bonus(batch.obs, visited, agent.generator)
-            agent.update(batch._replace(reward=bonus))
+@registry.method("pebble")
+def train(run: "Run", cfg: Config) -> None:
+    """The loop as it is, with a reward ensemble."""
+    loop.train(run, cfg, loop.Parts(reward_ensemble(run, cfg)))

@@ -15,14 +15,15 @@ and dynamics are learned by Adam on every task, where ml-reed takes SGD 1e-3 on 
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 
-from pbrl import registry, sessions
-from pbrl.agents.exploration import StateEntropy
-from pbrl.agents.sac import SAC
-from pbrl.rewards.reed import ReedEnsemble
-from pbrl.segments import Episodes, Preferences
+from pbrl import registry
+from pbrl.agents.replay import Batch
+from pbrl.agents.sac import flat_dims
+from pbrl.methods import loop
+from pbrl.rewards.ensemble import RewardEnsemble
+from pbrl.rewards.reed import Dynamics, EncodedRewardNet
 
 if TYPE_CHECKING:
     from pbrl.run import Run
@@ -61,6 +62,9 @@ class Config(BaseModel):
     "Candidate pairs drawn per query (10)."
     segment_length: int = 10
     "Steps of a segment (50)."
+
+    episodes_kept: int | None = None
+    "Most recent complete episodes that segments are drawn from (all, here none)."
 
     variant: Literal["distill", "contrast"] = "distill"
     "Loss of the dynamics phase (both compared)."
@@ -119,103 +123,38 @@ class Config(BaseModel):
 @registry.method("reed")
 def train(run: "Run", cfg: Config) -> None:
     """PEBBLE's loop with a dynamics phase before the queries of a session."""
-    agent = SAC(
-        run.observation_space,
-        run.action_space,
-        seed=run.torch_seed("agent"),
-        device=run.device,
-        capacity=cfg.steps,
-        net_arch=[cfg.hidden] * cfg.layers,
-        batch_size=cfg.batch_size,
-        learning_rate=cfg.learning_rate,
-        temperature=cfg.temperature,
-        temperature_lr=cfg.temperature_lr,
-        gamma=cfg.gamma,
-        tau=cfg.tau,
-        target_update_interval=cfg.target_update_interval,
-    )
-    dims = agent.obs_dim, agent.act_dim
-    reward = ReedEnsemble(
-        *dims,
-        seed=run.torch_seed("reward"),
-        device=run.device,
+    generator = torch.Generator(run.device).manual_seed(run.torch_seed("reward"))
+    net = EncodedRewardNet(
+        *flat_dims(run.observation_space, run.action_space),
         members=cfg.members,
-        variant=cfg.variant,
         obs_width=cfg.obs_width,
         act_width=cfg.act_width,
-        tau=cfg.sfc_temperature,
         hidden=cfg.reward_hidden,
         layers=cfg.reward_layers,
+        generator=generator,
+    )
+    dynamics = Dynamics(net, cfg.variant, tau=cfg.sfc_temperature, generator=generator)
+    reward = RewardEnsemble(
+        net,
+        generator=generator,
         learning_rate=cfg.reward_lr,
         batch_size=cfg.reward_batch,
         loss=cfg.loss,
     )
-    labels = Preferences(*dims, length=cfg.segment_length, device=run.device)
-    horizon = run.spec.horizon
-    # Queries come from all episodes, not the last hundred (of those that end early, the latest).
-    episodes = Episodes(
-        *dims, horizon=horizon, capacity=cfg.steps // horizon + 1, device=run.device
-    )
-    entropy = StateEntropy(k=cfg.entropy_k, particles=cfg.entropy_particles)
-    run.track(agent=agent, reward=reward, labels=labels, episodes=episodes, entropy=entropy)
 
-    queries = {"uniform": registry.resolve("query", "uniform")}
-    queries["chosen"] = registry.resolve("query", cfg.query)
-    planned = sessions.sessions_of(cfg.model_dump())
-    asking = {at: (index, size) for index, (at, size) in enumerate(planned)}
-    switch = cfg.seed_steps + cfg.unsup_steps
-    random_actions = run.rng("random actions")
+    def before_queries(experience: Batch, session: int) -> dict[str, Any]:
+        if session % cfg.sfc_interval:
+            return {"sfc_loss": None}
+        held_out_loss = dynamics.fit(
+            experience.obs,
+            experience.act,
+            experience.next_obs,
+            epochs=cfg.sfc_epochs,
+            max_updates=cfg.sfc_updates,
+            batch_size=cfg.sfc_batch,
+            learning_rate=cfg.sfc_lr,
+        )
+        return {"sfc_loss": held_out_loss}
 
-    for step in run.loop(cfg.steps):
-        if step in asking:
-            index, n = asking[step]
-            dynamics = None
-            if index % cfg.sfc_interval == 0:
-                experience = agent.replay.all()
-                dynamics = reward.fit_dynamics(
-                    experience.obs,
-                    experience.act,
-                    experience.next_obs,
-                    epochs=cfg.sfc_epochs,
-                    max_updates=cfg.sfc_updates,
-                    batch_size=cfg.sfc_batch,
-                    learning_rate=cfg.sfc_lr,
-                )
-            rng = run.rng("queries")
-            query = queries["uniform" if index == 0 else "chosen"]
-            candidates = n if index == 0 else n * cfg.query_candidates
-            first = episodes.sample(candidates, cfg.segment_length, rng)
-            second = episodes.sample(candidates, cfg.segment_length, rng)
-            seen = first.without_reward(), second.without_reward()
-            asked = query(*seen, n, reward=reward, labelled=labels, rng=rng)
-            labels.add(first[asked], second[asked], run.ask(first[asked], second[asked]))
-            fit = reward.fit(labels, epochs=cfg.reward_epochs)
-            agent.replay.relabel(reward)
-            run.log(
-                "session",
-                epochs=fit.epochs,
-                loss=fit.loss,
-                accuracy=fit.accuracy,
-                sfc_loss=dynamics,
-            )
-        if step == switch:
-            agent.reset_critic()
-            for _ in range(cfg.reset_updates):
-                agent.update(agent.sample())
-
-        if step < cfg.seed_steps:
-            action = random_actions.uniform(-1, 1, agent.act_dim).astype(np.float32)
-        else:
-            action = agent.act(run.obs)
-        t = run.step(action)
-        episodes.add(t)
-        learned = reward.one(t.obs, t.action) if step >= switch else 0.0
-        agent.replay.add(t.obs, t.action, t.next_obs, reward=learned, terminal=t.terminated)
-
-        if step >= switch:
-            agent.update(agent.sample())
-        elif step >= cfg.seed_steps:
-            batch = agent.sample()
-            visited = agent.replay.all().obs
-            bonus = entropy.bonus(batch.obs, visited, agent.generator)
-            agent.update(batch._replace(reward=bonus))
+    run.track(dynamics=dynamics)
+    loop.train(run, cfg, loop.Parts(reward, before_queries))

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from pbrl.networks import StackedMLP
 from pbrl.rewards.fit import (
     Fit,
     LossChoice,
+    RewardModule,
     chosen_loss,
     fit,
     preference_probability,
@@ -20,24 +21,10 @@ from pbrl.rewards.fit import (
 from pbrl.segments import Preferences, Segments
 
 
-class RewardNet(nn.Module):
-    """Per member (s, a) -> leaky ReLU layers -> tanh, so each step's reward is in (-1, 1)."""
+class RewardNet(RewardModule):
+    """Per member (s, a) -> leaky ReLU layers -> tanh, so each step's reward is in (-1, 1).
 
-    def __init__(self, mlp: StackedMLP) -> None:
-        super().__init__()
-        self.mlp = mlp
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Inputs [members, R, O + A] or [R, O + A] -> rewards [members, R]."""
-        return self.mlp(x).squeeze(-1).tanh()
-
-
-class RewardEnsemble:
-    """`members` reward networks trained together on the same labels, each in its own order.
-
-    They differ by initialization and order alone (no bootstrap). Training continues from the
-    previous weights and optimizer state. Published: 3 members of 3 layers of 256, Adam 3e-4,
-    minibatches of 128 pairs.
+    Published: 3 members of 3 layers of 256.
     """
 
     def __init__(
@@ -45,21 +32,41 @@ class RewardEnsemble:
         obs_dim: int,
         act_dim: int,
         *,
-        seed: int,
-        device: str | torch.device = "cpu",
-        members: int = 3,
-        hidden: int = 256,
-        layers: int = 3,
-        learning_rate: float = 3e-4,
-        batch_size: int = 128,
-        loss: LossChoice = "sigmoid",
+        members: int,
+        hidden: int,
+        layers: int,
+        generator: torch.Generator,
     ) -> None:
-        self.members, self.batch_size, self.device = members, batch_size, torch.device(device)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        super().__init__()
         sizes = [obs_dim + act_dim, *[hidden] * layers, 1]
-        mlp = StackedMLP(members, sizes, slope=0.01, generator=self.generator, device=device)
-        self.net = RewardNet(mlp)
-        self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
+        device = generator.device
+        self.mlp = StackedMLP(members, sizes, slope=0.01, generator=generator, device=device)
+        self.members = members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Inputs [members, R, O + A] or [R, O + A] -> rewards [members, R]."""
+        return self.mlp(x).squeeze(-1).tanh()
+
+
+class RewardEnsemble:
+    """The members of `net`, trained together on the same labels, each in its own order.
+
+    They differ by initialization and order alone (no bootstrap). Training continues from the
+    previous weights and optimizer state. Everything is on the device of `generator`.
+    Published: Adam 3e-4, minibatches of 128 pairs.
+    """
+
+    def __init__(
+        self,
+        net: RewardModule,
+        *,
+        generator: torch.Generator,
+        learning_rate: float,
+        batch_size: int,
+        loss: LossChoice,
+    ) -> None:
+        self.net, self.generator, self.batch_size = net, generator, batch_size
+        self.optimizer = Adam(net.parameters(), lr=learning_rate, fused=True)
         self.loss = chosen_loss(loss)
 
     @torch.no_grad()
@@ -71,7 +78,7 @@ class RewardEnsemble:
     def one(self, obs: np.ndarray, act: np.ndarray) -> Tensor:
         """Reward of one step as a scalar tensor, which stays on the device."""
         x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
-        return self.net(x.to(self.device)[None]).mean()
+        return self.net(x.to(self.generator.device)[None]).mean()
 
     def score(self, segments: Segments) -> Tensor:
         """[members, N]: each member's return of each segment."""
@@ -86,7 +93,6 @@ class RewardEnsemble:
         return fit(
             self.net,
             preferences,
-            members=self.members,
             optimizer=self.optimizer,
             loss=self.loss,
             epochs=epochs,

@@ -1,8 +1,4 @@
-"""Reward networks and segment labels: scores, probabilities and the training loop of PEBBLE.
-
-A reward network here is a module with a leading member axis: inputs [members, R, O + A], or
-[R, O + A] given to every member, to rewards [members, R].
-"""
+"""Reward networks and segment labels: scores, probabilities and the training loop of PEBBLE."""
 
 import math
 from collections.abc import Mapping
@@ -42,6 +38,15 @@ def chosen_loss(choice: LossChoice) -> SegmentLoss:
         raise ConfigError(f"loss: {error}") from None
 
 
+class RewardModule(nn.Module):
+    """Members that never share a weight: what an ensemble trains.
+
+    Maps inputs [members, R, O + A], or [R, O + A] given to every member, to rewards [members, R].
+    """
+
+    members: int
+
+
 @dataclass(frozen=True)
 class Fit:
     """What one call of `fit` did; loss and accuracy are of the last epoch, NaN without labels."""
@@ -53,7 +58,7 @@ class Fit:
     "Share of the labels other than ties that a member predicts, averaged over members."
 
 
-def segment_scores(net: nn.Module, segments: Segments) -> Tensor:
+def segment_scores(net: RewardModule, segments: Segments) -> Tensor:
     """[members, N]: sum of predicted rewards over the steps that exist; differentiable."""
     length = segments.mask.shape[1]
     inputs = torch.cat((segments.obs, segments.act), dim=-1)
@@ -66,16 +71,15 @@ def segment_scores(net: nn.Module, segments: Segments) -> Tensor:
 
 
 @torch.no_grad()
-def preference_probability(net: nn.Module, first: Segments, second: Segments) -> Tensor:
+def preference_probability(net: RewardModule, first: Segments, second: Segments) -> Tensor:
     """[members, N]: each member's P(second preferred) = σ(score(second) - score(first))."""
     return torch.sigmoid(segment_scores(net, second) - segment_scores(net, first))
 
 
 def fit(
-    net: nn.Module,
+    net: RewardModule,
     preferences: Preferences,
     *,
-    members: int,
     optimizer: Optimizer,
     loss: SegmentLoss,
     epochs: int,
@@ -97,7 +101,7 @@ def fit(
         return Fit(epochs=0, loss=math.nan, accuracy=math.nan)
     pairs, mask = _paired_inputs(preferences)
     labels = preferences.labels
-    n, device = len(labels), labels.device
+    n, device, members = len(labels), labels.device, net.members
     decided = labels != 0.5
     done, mean_loss, accuracy = 0, math.nan, math.nan
     while done < epochs and not accuracy > STOP_ACCURACY:
@@ -128,7 +132,7 @@ def _paired_inputs(preferences: Preferences) -> tuple[Tensor, Tensor]:
     return torch.stack(inputs, dim=1), torch.stack([side.mask for side in sides], dim=1)
 
 
-def _scores(net: nn.Module, pairs: Tensor, mask: Tensor) -> Tensor:
+def _scores(net: RewardModule, pairs: Tensor, mask: Tensor) -> Tensor:
     """[members, n, 2] from inputs [members, n, 2, T, D]."""
     scores = masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
     _check_finite(scores)

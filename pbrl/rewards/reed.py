@@ -1,14 +1,12 @@
-"""REED's dynamics-aware reward ensemble (Metcalf et al., CoRL 2023; architecture from ml-reed).
+"""REED's reward network and its dynamics (Metcalf et al., CoRL 2023; architecture from ml-reed).
 
 The encoder of (s, a) also predicts the embedding of the next state, from all transitions the agent
 has seen and without labels: self-future consistency (SFC).
 """
 
 import math
-from copy import deepcopy
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,22 +14,14 @@ from torch.optim import Adam
 
 from pbrl.errors import ConfigError
 from pbrl.networks import StackedMLP
-from pbrl.rewards.fit import (
-    Fit,
-    LossChoice,
-    chosen_loss,
-    fit,
-    preference_probability,
-    segment_scores,
-)
-from pbrl.segments import Preferences, Segments
+from pbrl.rewards.fit import RewardModule
 
 Variant = Literal["distill", "contrast"]
 SLOPE = 0.01
 HELD_OUT = 0.2
 
 
-class EncodedRewardNet(nn.Module):
+class EncodedRewardNet(RewardModule):
     """Per member: state and action encoders, a trunk of both, a tanh head; rewards in (-1, 1)."""
 
     def __init__(
@@ -45,10 +35,10 @@ class EncodedRewardNet(nn.Module):
         hidden: int,
         layers: int,
         generator: torch.Generator,
-        device: torch.device,
     ) -> None:
         super().__init__()
-        self.dims = (obs_dim, act_dim)
+        self.members, self.dims = members, (obs_dim, act_dim)
+        device = generator.device
 
         def mlp(*sizes: int) -> StackedMLP:
             return StackedMLP(members, sizes, slope=SLOPE, generator=generator, device=device)
@@ -81,16 +71,11 @@ class FuturePredictor(nn.Module):
     """
 
     def __init__(
-        self,
-        variant: Variant,
-        *,
-        members: int,
-        obs_width: int,
-        hidden: int,
-        generator: torch.Generator,
-        device: torch.device,
+        self, net: EncodedRewardNet, variant: Variant, *, generator: torch.Generator
     ) -> None:
         super().__init__()
+        obs_width, hidden = net.encode_obs.sizes[-1], net.head.sizes[0]
+        members, device = net.members, generator.device
 
         def mlp(*sizes: int) -> StackedMLP:
             return StackedMLP(members, sizes, generator=generator, device=device)
@@ -135,12 +120,12 @@ def contrastive_loss(predicted: Tensor, target: Tensor, *, tau: float) -> Tensor
     return F.cross_entropy(logits.mT, partner, reduction="none").mean(-1)
 
 
-class ReedEnsemble:
-    """Reward networks whose encoders are also trained to predict the next state.
+class Dynamics:
+    """Trains the encoders of `net`, of all members, to predict the next state.
 
-    Shared by both losses are exactly the two encoders and the trunk. The reward's optimizer lives
-    as long as the run; each SFC phase starts a fresh one, Adam for every task, where ml-reed has
-    plain SGD on walker and cheetah. Published: 3 members, trunk 3 x 256, and by task
+    Shared with the reward are exactly the two encoders and the trunk. Each phase starts a fresh
+    optimizer, Adam for every task, where ml-reed has plain SGD on walker and cheetah. `generator`
+    is that of the ensemble of `net`, which saves it. Published: 3 members, trunk 3 x 256, by task
 
     | task | loss | widths | tau | epochs | batch | optimizer |
     |---|---|---|---|---|---|---|
@@ -154,85 +139,12 @@ class ReedEnsemble:
     """
 
     def __init__(
-        self,
-        obs_dim: int,
-        act_dim: int,
-        *,
-        seed: int,
-        device: str | torch.device = "cpu",
-        variant: Variant = "distill",
-        members: int = 3,
-        obs_width: int = 20,
-        act_width: int = 10,
-        hidden: int = 256,
-        layers: int = 3,
-        tau: float = 0.5,
-        learning_rate: float = 3e-4,
-        batch_size: int = 128,
-        loss: LossChoice = "sigmoid",
+        self, net: EncodedRewardNet, variant: Variant, *, tau: float, generator: torch.Generator
     ) -> None:
-        self.variant, self.members, self.tau = variant, members, tau
-        self.batch_size, self.device = batch_size, torch.device(device)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.net = EncodedRewardNet(
-            obs_dim,
-            act_dim,
-            members=members,
-            obs_width=obs_width,
-            act_width=act_width,
-            hidden=hidden,
-            layers=layers,
-            generator=self.generator,
-            device=self.device,
-        )
-        self.predictor = FuturePredictor(
-            variant,
-            members=members,
-            obs_width=obs_width,
-            hidden=hidden,
-            generator=self.generator,
-            device=self.device,
-        )
-        self.optimizer = Adam(self.net.parameters(), lr=learning_rate, fused=True)
-        self.loss = chosen_loss(loss)
+        self.net, self.variant, self.tau, self.generator = net, variant, tau, generator
+        self.predictor = FuturePredictor(net, variant, generator=generator)
 
-    # --- the reward, as in PEBBLE ---------------------------------------------------------------
-
-    @torch.no_grad()
-    def __call__(self, obs: Tensor, act: Tensor) -> Tensor:
-        """Reward [B] of steps (obs [B, O], act [B, A]): the mean over members, in (-1, 1)."""
-        return self.net(torch.cat((obs, act), dim=1)).mean(0)
-
-    @torch.no_grad()
-    def one(self, obs: np.ndarray, act: np.ndarray) -> Tensor:
-        """Reward of one step as a scalar tensor, which stays on the device."""
-        x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
-        return self.net(x.to(self.device)[None]).mean()
-
-    def score(self, segments: Segments) -> Tensor:
-        """[members, N]: each member's return of each segment."""
-        return segment_scores(self.net, segments)
-
-    def probability(self, first: Segments, second: Segments) -> Tensor:
-        """[members, N]: each member's P(second preferred)."""
-        return preference_probability(self.net, first, second)
-
-    def fit(self, preferences: Preferences, *, epochs: int) -> Fit:
-        """Train on all labels for up to `epochs` epochs, fewer once they are fitted."""
-        return fit(
-            self.net,
-            preferences,
-            members=self.members,
-            optimizer=self.optimizer,
-            loss=self.loss,
-            epochs=epochs,
-            batch_size=self.batch_size,
-            generator=self.generator,
-        )
-
-    # --- self-future consistency ----------------------------------------------------------------
-
-    def future_loss(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
+    def loss(self, obs: Tensor, act: Tensor, next_obs: Tensor) -> Tensor:
         """[members]: the SFC loss of transitions [members, B, .]; the target has no gradient."""
         future = self.predictor.future(self.net.embedding(torch.cat((obs, act), dim=-1)))
         with torch.no_grad():
@@ -241,7 +153,7 @@ class ReedEnsemble:
             return distillation_loss(self.predictor.distilled(future), target)
         return contrastive_loss(future, target, tau=self.tau)
 
-    def fit_dynamics(
+    def fit(
         self,
         obs: Tensor,
         act: Tensor,
@@ -276,17 +188,17 @@ class ReedEnsemble:
         per_epoch = math.ceil(len(train) / batch_size)
         for update in range(min(max_updates, epochs * per_epoch)):
             if update % per_epoch == 0:
-                shuffled = [self._shuffled(train) for _ in range(self.members)]
+                shuffled = [self._shuffled(train) for _ in range(self.net.members)]
                 batches = torch.stack(shuffled).split(batch_size, dim=1)
             chosen = batches[update % per_epoch]
             optimizer.zero_grad()
-            self.future_loss(obs[chosen], act[chosen], next_obs[chosen]).sum().backward()
+            self.loss(obs[chosen], act[chosen], next_obs[chosen]).sum().backward()
             optimizer.step()
         total = torch.zeros((), device=device)
         with torch.no_grad():
             for part in held_out.split(batch_size):
-                chosen = part.expand(self.members, -1)
-                losses = self.future_loss(obs[chosen], act[chosen], next_obs[chosen])
+                chosen = part.expand(self.net.members, -1)
+                losses = self.loss(obs[chosen], act[chosen], next_obs[chosen])
                 total += len(part) * losses.mean()
         return total.item() / len(held_out)
 
@@ -294,23 +206,9 @@ class ReedEnsemble:
         order = torch.randperm(len(indices), generator=self.generator, device=indices.device)
         return indices[order]
 
-    # --- state ----------------------------------------------------------------------------------
-
-    def weights(self) -> dict[str, Any]:
-        """The reward networks alone: what a finished run keeps."""
-        return self.net.state_dict()
-
     def state_dict(self) -> dict[str, Any]:
-        own = {
-            "net": self.net.state_dict(),
-            "predictor": self.predictor.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-        return deepcopy(own)
+        """The predictor; a resumed run gets the encoders and the generator from the ensemble."""
+        return {name: value.clone() for name, value in self.predictor.state_dict().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["net"])
-        self.predictor.load_state_dict(state["predictor"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        self.predictor.load_state_dict(state)

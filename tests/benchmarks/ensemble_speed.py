@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pbrl.rewards.ensemble import RewardEnsemble
+from pbrl.rewards.ensemble import RewardEnsemble, RewardNet
 from pbrl.rewards.fit import BLOCK
 from pbrl.segments import Preferences, Segments
 
@@ -39,7 +39,11 @@ def pairs(n: int) -> Preferences:
 
 def batched(data: Preferences, batch_size: int) -> Callable[[], object]:
     """One epoch of the suite's ensemble."""
-    ensemble = RewardEnsemble(OBS, ACT, seed=0, batch_size=batch_size)
+    g = torch.Generator().manual_seed(0)
+    net = RewardNet(OBS, ACT, members=MEMBERS, hidden=WIDTH, layers=3, generator=g)
+    ensemble = RewardEnsemble(
+        net, generator=g, learning_rate=3e-4, batch_size=batch_size, loss="sigmoid"
+    )
     return lambda: ensemble.fit(data, epochs=1)
 
 

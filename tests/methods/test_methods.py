@@ -13,6 +13,8 @@ import torch
 
 import pbrl.run.run as run_module
 from pbrl import registry, sessions
+from pbrl.agents.exploration import StateEntropy
+from pbrl.agents.sac import SAC
 from pbrl.check import method as check
 from pbrl.errors import CellError
 from pbrl.methods import pebble, reed, sac
@@ -216,13 +218,13 @@ def test_after_a_session_every_stored_reward_is_the_learned_one(
 def test_what_each_update_learns_from(method: str, tracked, monkeypatch) -> None:
     """The entropy bonus from seed_steps to the switch, the learned reward from then on."""
     bonuses, steps = [], []
-    update, bonus = pebble.SAC.update, pebble.StateEntropy.bonus
+    update, bonus = SAC.update, StateEntropy.bonus
 
     def spied_bonus(*args: Any) -> torch.Tensor:
         bonuses.append(bonus(*args))
         return bonuses[-1]
 
-    def spied_update(agent: pebble.SAC, batch: Any) -> None:
+    def spied_update(agent: SAC, batch: Any) -> None:
         step = tracked["run"].step_number
         steps.append(step)
         if step < 150:
@@ -236,8 +238,8 @@ def test_what_each_update_learns_from(method: str, tracked, monkeypatch) -> None
             assert torch.allclose(newest.reward, learned, atol=1e-6)
         update(agent, batch)
 
-    monkeypatch.setattr(pebble.SAC, "update", spied_update)
-    monkeypatch.setattr(pebble.StateEntropy, "bonus", spied_bonus)
+    monkeypatch.setattr(SAC, "update", spied_update)
+    monkeypatch.setattr(StateEntropy, "bonus", spied_bonus)
     cell(method)
     assert steps == [*range(110, 150), *[150] * 3, *range(150, 310)]
     assert len(bonuses) == 40
@@ -325,7 +327,7 @@ def test_the_contrastive_variant_learns_dynamics() -> None:
 
 def test_critics_are_reset_once_and_the_actor_is_kept(monkeypatch) -> None:
     seen = []
-    original = pebble.SAC.reset_critic
+    original = SAC.reset_critic
 
     def spied(agent):
         before = [p.clone() for p in agent.actor.parameters()]
@@ -333,7 +335,7 @@ def test_critics_are_reset_once_and_the_actor_is_kept(monkeypatch) -> None:
         kept = zip(before, agent.actor.parameters(), strict=True)
         seen.append((agent._n_updates, len(agent.replay), all(torch.equal(*p) for p in kept)))
 
-    monkeypatch.setattr(pebble.SAC, "reset_critic", spied)
+    monkeypatch.setattr(SAC, "reset_critic", spied)
     cell("pebble")
     building, switching = seen
     assert building[:2] == (0, 0)

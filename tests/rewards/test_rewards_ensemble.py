@@ -11,19 +11,23 @@ from torch.nn import functional as F
 
 from pbrl.errors import ConfigError
 from pbrl.rewards import fit as fit_module
-from pbrl.rewards.ensemble import RewardEnsemble
+from pbrl.rewards.ensemble import RewardEnsemble, RewardNet
 from pbrl.segments import Preferences, Segments
 
 
-def make(**changes) -> RewardEnsemble:
-    settings = {"seed": 0, "hidden": 32, "layers": 3, "batch_size": 16} | changes
-    return RewardEnsemble(OBS, ACT, **settings)
+def make(
+    *, seed: int = 0, members: int = 3, hidden: int = 32, layers: int = 3, **changes
+) -> RewardEnsemble:
+    generator = torch.Generator().manual_seed(seed)
+    net = RewardNet(OBS, ACT, members=members, hidden=hidden, layers=layers, generator=generator)
+    settings = {"learning_rate": 3e-4, "batch_size": 16, "loss": "sigmoid"} | changes
+    return RewardEnsemble(net, generator=generator, **settings)
 
 
 def separate(ensemble: RewardEnsemble) -> list[nn.Sequential]:
     """One ordinary network per member, with the ensemble's weights."""
     networks = []
-    for index in range(ensemble.members):
+    for index in range(ensemble.net.members):
         modules: list[nn.Module] = []
         for weight, bias in ensemble.net.mlp.member(index):
             layer = nn.Linear(weight.shape[1], weight.shape[0])

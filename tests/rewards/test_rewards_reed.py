@@ -9,14 +9,28 @@ from preference_data import ACT, OBS, preferences, segments
 from torch.nn import functional as F
 
 from pbrl.errors import ConfigError
-from pbrl.rewards.reed import ReedEnsemble, contrastive_loss, distillation_loss
+from pbrl.rewards.ensemble import RewardEnsemble
+from pbrl.rewards.reed import (
+    Dynamics,
+    EncodedRewardNet,
+    Variant,
+    contrastive_loss,
+    distillation_loss,
+)
 
 SFC = {"epochs": 20, "max_updates": 200, "batch_size": 32, "learning_rate": 1e-3}
 
 
-def make(**changes) -> ReedEnsemble:
-    settings = {"seed": 0, "hidden": 32, "obs_width": 8, "act_width": 4} | changes
-    return ReedEnsemble(OBS, ACT, **settings)
+def make(
+    variant: Variant = "distill", *, hidden: int = 32, seed: int = 0, **changes
+) -> tuple[RewardEnsemble, Dynamics]:
+    generator = torch.Generator().manual_seed(seed)
+    net = EncodedRewardNet(
+        OBS, ACT, members=3, obs_width=8, act_width=4, hidden=hidden, layers=3, generator=generator
+    )
+    dynamics = Dynamics(net, variant, tau=0.5, generator=generator)
+    settings = {"learning_rate": 3e-4, "batch_size": 128, "loss": "sigmoid"} | changes
+    return RewardEnsemble(net, generator=generator, **settings), dynamics
 
 
 def transitions(n: int = 400) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -53,53 +67,53 @@ def test_contrastive_loss_of_identical_vectors_is_that_of_guessing() -> None:
 
 @pytest.mark.parametrize("variant", ["distill", "contrast"])
 def test_the_target_has_no_gradient_and_the_head_is_not_moved(variant) -> None:
-    reed = make(variant=variant)
+    _, dynamics = make(variant)
     obs, act, next_obs = (x.expand(3, -1, -1) for x in transitions(16))
     next_obs = next_obs.clone().requires_grad_()
-    reed.future_loss(obs, act, next_obs).sum().backward()
+    dynamics.loss(obs, act, next_obs).sum().backward()
     assert next_obs.grad is None
-    for name, parameter in reed.net.named_parameters():
+    for name, parameter in dynamics.net.named_parameters():
         assert (parameter.grad is None) == name.startswith("head"), name
 
 
 @pytest.mark.parametrize("variant", ["distill", "contrast"])
 def test_dynamics_are_learned_and_shared_with_the_reward(variant) -> None:
-    reed, data = make(variant=variant), transitions()
+    (reward, dynamics), data = make(variant), transitions()
     probe = segments(4, seed=0)
-    before = reed.score(probe)
-    untrained = reed.fit_dynamics(*data, **{**SFC, "max_updates": 0})
-    trained = reed.fit_dynamics(*data, **SFC)
+    before = reward.score(probe)
+    untrained = dynamics.fit(*data, **{**SFC, "max_updates": 0})
+    trained = dynamics.fit(*data, **SFC)
     assert trained < untrained - 0.3
-    assert not torch.allclose(before, reed.score(probe))  # encoders are the reward's own
+    assert not torch.allclose(before, reward.score(probe))  # encoders are the reward's own
 
 
 def test_updates_are_capped() -> None:
-    reed, data = make(), transitions()
+    (_, dynamics), data = make(), transitions()
     calls = []
-    original = reed.future_loss
-    reed.future_loss = lambda *args: calls.append(1) or original(*args)  # type: ignore[assignment]
-    reed.fit_dynamics(*data, **{**SFC, "max_updates": 7})
+    original = dynamics.loss
+    dynamics.loss = lambda *args: calls.append(1) or original(*args)  # type: ignore[assignment]
+    dynamics.fit(*data, **{**SFC, "max_updates": 7})
     assert len(calls) == 7 + 3  # and the held-out loss, 32 of 80 at a time
     calls.clear()
-    reed.fit_dynamics(*data, **{**SFC, "epochs": 2, "max_updates": 1000})
+    dynamics.fit(*data, **{**SFC, "epochs": 2, "max_updates": 1000})
     assert len(calls) == 2 * (320 // 32) + 3
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 43, 100])
 @pytest.mark.parametrize("variant", ["distill", "contrast"])
 def test_every_transition_is_trained_on_or_held_out(n: int, variant) -> None:
-    reed, data = make(variant=variant), transitions(n)
+    (_, dynamics), data = make(variant), transitions(n)
     seen: list[tuple[bool, torch.Tensor]] = []
     losses: list[torch.Tensor] = []
-    original = reed.future_loss
+    original = dynamics.loss
 
     def spied(obs, act, next_obs):
         seen.append((torch.is_grad_enabled(), obs))
         losses.append(original(obs, act, next_obs))
         return losses[-1]
 
-    reed.future_loss = spied  # type: ignore[method-assign]
-    found = reed.fit_dynamics(*data, **{**SFC, "epochs": 1, "batch_size": 8})
+    dynamics.loss = spied  # type: ignore[method-assign]
+    found = dynamics.fit(*data, **{**SFC, "epochs": 1, "batch_size": 8})
     held_out = [obs for grad, obs in seen if not grad]
     assert sum(obs.shape[1] for obs in held_out) == max(1, n // 5)
     for member in range(3):
@@ -114,41 +128,42 @@ def test_every_transition_is_trained_on_or_held_out(n: int, variant) -> None:
 @pytest.mark.parametrize(("n", "batch_size"), [(0, 8), (10, 0)])
 def test_nothing_to_train_on_is_refused(n: int, batch_size: int) -> None:
     with pytest.raises(ConfigError, match=f"sfc_batch = {batch_size} and {n} transitions"):
-        make().fit_dynamics(*transitions(n), **{**SFC, "batch_size": batch_size})
+        make()[1].fit(*transitions(n), **{**SFC, "batch_size": batch_size})
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(256, 32), (64, 8), (17, 2), (16, 16), (8, 8)])
 def test_the_bottleneck_is_that_of_the_released_code(hidden: int, width: int) -> None:
-    predictor = make(hidden=hidden).predictor
+    predictor = make(hidden=hidden)[1].predictor
     assert predictor.squeeze.sizes == (hidden, width)
     assert predictor.expand.sizes == (width, hidden)
 
 
 def test_members_distill_alone() -> None:
     """Batch normalization and losses of one member never see another."""
-    reed = make()
+    _, dynamics = make()
     obs, act, next_obs = (x.expand(3, -1, -1).clone() for x in transitions(16))
-    before = reed.future_loss(obs, act, next_obs)
+    before = dynamics.loss(obs, act, next_obs)
     obs[1] += 5
-    after = reed.future_loss(obs, act, next_obs)
+    after = dynamics.loss(obs, act, next_obs)
     assert torch.equal(before[[0, 2]], after[[0, 2]])
     assert before[1] != after[1]
 
 
 def test_preferences_are_learned() -> None:
-    reed = make(learning_rate=1e-3, batch_size=32)
-    assert reed.fit(preferences(200), epochs=80).accuracy > 0.95
+    reward, _ = make(learning_rate=1e-3, batch_size=32)
+    assert reward.fit(preferences(200), epochs=80).accuracy > 0.95
 
 
 @pytest.mark.parametrize("variant", ["distill", "contrast"])
 def test_a_restored_ensemble_goes_on_bit_for_bit(variant) -> None:
-    original, restored = make(variant=variant), make(variant=variant, seed=5)
+    original, restored = make(variant), make(variant, seed=5)
     labels, data = preferences(30), transitions(100)
     small = {**SFC, "max_updates": 10}
-    original.fit_dynamics(*data, **small)
-    original.fit(labels, epochs=2)
-    restored.load_state_dict(copy.deepcopy(original.state_dict()))
-    for reed in (original, restored):
-        reed.fit_dynamics(*data, **small)
-        reed.fit(labels, epochs=2)
-    assert torch.equal(original.score(labels.first), restored.score(labels.first))
+    original[1].fit(*data, **small)
+    original[0].fit(labels, epochs=2)
+    for part, saved in zip(restored, original, strict=True):
+        part.load_state_dict(copy.deepcopy(saved.state_dict()))
+    for reward, dynamics in (original, restored):
+        dynamics.fit(*data, **small)
+        reward.fit(labels, epochs=2)
+    assert torch.equal(original[0].score(labels.first), restored[0].score(labels.first))
