@@ -1,6 +1,7 @@
-"""Ordinary bandit algorithms ("boxes") that reductions drive with the outcomes of duels.
+"""Ordinary bandit algorithms that reductions drive with the outcomes of duels.
 
-A box proposes an arm and is told a reward in [0, 1]. Each class holds `copies` independent boxes.
+A base bandit proposes an arm and is told a reward in [0, 1]. Each class holds `copies` independent
+bandits.
 """
 
 import math
@@ -10,10 +11,12 @@ import numpy as np
 
 from bandits.compiled import compiled
 from bandits.numerics import draw, mix
+from bandits.registry import BASE_BANDITS, base_bandit, make
 
 
+@base_bandit("ucb")
 @compiled
-class UCBBox:
+class UCB:
     """UCB with index mean + sqrt((a + 2) ln t / (2 n)); a = 3 in Ailon et al. (2014).
 
     Arms not yet tried come first, in random order.
@@ -51,8 +54,9 @@ class UCBBox:
         self.rewards[copy, arm] += value
 
 
+@base_bandit("ts")
 @compiled
-class ThompsonBox:
+class Thompson:
     """Thompson sampling with Beta(1 + successes, 1 + failures)."""
 
     def start(self, copies: int, K: int, T: int, rng: Any) -> None:
@@ -76,8 +80,9 @@ class ThompsonBox:
         self.failures[copy, arm] += 1.0 - value
 
 
+@base_bandit("exp3")
 @compiled
-class Exp3Box:
+class Exp3:
     """EXP3 (Auer et al., 2002) with gamma = min(1, sqrt(K ln K / ((e - 1) T)))."""
 
     def start(self, copies: int, K: int, T: int, rng: Any) -> None:
@@ -98,11 +103,12 @@ class Exp3Box:
         mix(self.q[copy], self.log_w[copy], 1.0, self.gamma)
 
 
-BOXES = {"ucb": UCBBox, "ts": ThompsonBox, "exp3": Exp3Box}
+def create(wanted: str | dict[str, Any], user: str) -> Any:
+    """A fresh base bandit of a name or {"name": ..., parameter: value}, for algorithm `user`.
 
-
-def box(name: str, user: str) -> Any:
-    """A fresh box by name; raises ValueError, on behalf of algorithm `user`, for another name."""
-    if name not in BOXES:
-        raise ValueError(f"{user}: box = {name!r}; expected one of {', '.join(BOXES)}")
-    return BOXES[name]()
+    Raises ValueError for an unknown name or parameter.
+    """
+    try:
+        return make("base bandit", BASE_BANDITS, wanted)
+    except ValueError as error:
+        raise ValueError(f"{user}: {error}") from None

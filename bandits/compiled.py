@@ -14,8 +14,8 @@ called once in Python to see the type of every attribute; these become the field
 structure, the methods are compiled for it, and the whole simulation loop is one compiled function.
 An attribute keeps the type it has after `start` (write 0.0 for a float). Methods may call each
 other, numba functions, and another algorithm held as an attribute (`self.base.choose(rng)`).
-Attributes of type str, and the methods `check` and those with a leading double underscore, stay in
-Python: use them to prepare parameters in `__post_init__` and to refuse bad input.
+Attributes of type str and dict, the method `check` and methods with two leading underscores stay
+in Python: use them to prepare parameters in `__post_init__` and to refuse bad input.
 
 Numba's own ways to compile such a class were measured to cost more, in nanoseconds per duel:
 
@@ -53,6 +53,7 @@ from numba.extending import intrinsic, models, overload_method, register_model
 
 FOREIGN = {*sys.stdlib_module_names, "numpy", "numba"}
 PYTHON_ONLY = ("check",)
+PYTHON_VALUES = (str, dict)
 # Compiled code is kept beside this file or where the user says, never in the home directory.
 CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
 
@@ -78,7 +79,7 @@ def parameters(algorithm: Any) -> tuple[Any, ...]:
     return tuple(
         parameters(value) if is_compiled(value) else value
         for _, value in values
-        if not isinstance(value, str)
+        if not isinstance(value, PYTHON_VALUES)
     )
 
 
@@ -299,7 +300,7 @@ def _state(started: Any) -> StateType:
     fields = {
         name: _state(value) if is_compiled(value) else typeof(value)
         for name, value in sorted(vars(started).items())
-        if not isinstance(value, str)
+        if not isinstance(value, PYTHON_VALUES)
     }
     return _state_class(type(started))(fields)
 
@@ -308,7 +309,7 @@ def _presets(algorithm: Any) -> dict[str, Any]:
     return {
         name: _presets(value) if is_compiled(value) else None
         for name, value in sorted(vars(algorithm).items())
-        if not isinstance(value, str)
+        if not isinstance(value, PYTHON_VALUES)
     }
 
 

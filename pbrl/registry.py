@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from bandits.registry import ALGORITHMS, PROBLEMS, algorithm, problem
+from bandits.registry import ALGORITHMS, BASE_BANDITS, PROBLEMS, Names, algorithm, problem
 from envs.registry import ENVS, REQUIRED, env
 from pbrl.errors import ConfigError, PluginError, did_you_mean
 
@@ -38,6 +38,8 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "bandit": ("bandits/algorithms", "algorithm", "pbrl.bandits"),
     "problem": ("bandits/problems", "problem", "pbrl.problems"),
 }
+# What only a parameter can name: the ordinary bandits that reductions drive.
+INNER = {"base bandit": ("bandits/base_bandits.py", "base_bandit", "pbrl.base_bandits")}
 
 _REGISTERED: dict[str, dict[str, Any]] = {
     "env": ENVS,
@@ -45,6 +47,7 @@ _REGISTERED: dict[str, dict[str, Any]] = {
     "method": {},
     "query": {},
     "bandit": ALGORITHMS,
+    "base bandit": BASE_BANDITS,
     "problem": PROBLEMS,
     "loss": {},  # the loss core keeps its own names; they are seen here once it is imported
 }
@@ -123,7 +126,7 @@ def _sources(kind: str) -> dict[str, Path]:
     """Built-in name -> file, by one regular expression over the kind's folder."""
     if kind == "env":
         return {}  # `envs` lists its own without importing a simulator
-    folder, decorator, _ = KINDS[kind]
+    folder, decorator, _ = (KINDS | INNER)[kind]
     place = ROOT / folder
     files = [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
     pattern = re.compile(rf'^(?:@(?:registry\.)?)?{decorator}\(\s*"([^"]+)"', re.MULTILINE)
@@ -137,7 +140,7 @@ def _sources(kind: str) -> dict[str, Path]:
 
 @cache
 def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
-    return {e.name: e for e in importlib.metadata.entry_points(group=KINDS[kind][2])}
+    return {e.name: e for e in importlib.metadata.entry_points(group=(KINDS | INNER)[kind][2])}
 
 
 def names(kind: str) -> list[str]:
@@ -247,12 +250,19 @@ def _names_from(module_name: str, kind: str) -> set[str]:
 
 # --- describing ---------------------------------------------------------------------------------
 
-_TYPES = {"Literal": Literal, "Sequence": Sequence, "Path": Path, "Any": Any}
+_TYPES = {
+    "Annotated": Annotated,
+    "Any": Any,
+    "Literal": Literal,
+    "Names": Names,
+    "Path": Path,
+    "Sequence": Sequence,
+}
 
 
 def _describe_source(kind: str, name: str, file: Path) -> Entry:
     tree = _parse(file)
-    node, call = _decorated(tree, KINDS[kind][1], name)
+    node, call = _decorated(tree, (KINDS | INNER)[kind][1], name)
     meta = {
         k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg and _is_literal(k.value)
     }
@@ -442,16 +452,41 @@ def check_parameters(entry: Entry, given: dict[str, Any], where: str) -> dict[st
                 raise ConfigError(
                     f"{where}: {entry.kind} {entry.name!r} needs a value for {p.name!r}"
                 )
-            full[p.name] = p.default
+            full[p.name] = reference(p, p.default, where)
             continue
         try:
             full[p.name] = TypeAdapter(p.type).validate_python(given[p.name])
+            full[p.name] = reference(p, full[p.name], where)
         except ValidationError as error:
             raise ConfigError(
                 f"{where}: {entry.kind} {entry.name!r}: {p.name} = {given[p.name]!r}; "
                 f"expected {_type_name(p.type)} ({error.errors()[0]['msg'].lower()})"
             ) from None
     return full
+
+
+def reference(p: Parameter, value: Any, where: str) -> Any:
+    """The value of a parameter, filled in as {name: ..., parameter: value} if it is one that names.
+
+    Raises ConfigError as `check_parameters` does.
+    """
+    kind = named_kind(p)
+    if kind is None:
+        return value
+    given = {"name": value} if isinstance(value, str) else dict(value)
+    where = f"{where}.{p.name}"
+    if not isinstance(given.get("name"), str):
+        raise ConfigError(f"{where}: found {value!r}; expected a name or {{name: ..., key: value}}")
+    try:
+        entry = describe(kind, given.pop("name"))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return {"name": entry.name, **check_parameters(entry, given, where)}
+
+
+def named_kind(p: Parameter) -> str | None:
+    """The kind of what a parameter names, such as the base of mdb; None if it names nothing."""
+    return next((a.kind for a in get_args(p.type)[1:] if isinstance(a, Names)), None)
 
 
 def _type_name(kind: Any) -> str:

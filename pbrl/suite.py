@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from bandits.registry import spelled
 from pbrl import registry, sessions
 from pbrl.errors import ConfigError, did_you_mean
 from pbrl.store import identity, title
@@ -352,7 +353,7 @@ def _named(
         varied = {k: v for k, v in chosen.items() if isinstance(given[k], list)}
         shown = label or name
         if len(_axes(entry, given)) > 1:
-            shown += "(" + ", ".join(f"{k}={v}" for k, v in varied.items()) + ")"
+            shown = spelled({"name": shown, **varied})
         found.append({"name": name, "label": shown, **full})
     return found
 
@@ -403,6 +404,6 @@ def _label(values: list[dict[str, Any]]) -> None:
         if same and one["label"] == one["name"]:
             differs = [k for k in one if any(v.get(k) != one[k] for v in same) and k != "label"]
             if differs:
-                one["shown"] = f"{one['name']}({', '.join(f'{k}={one[k]}' for k in differs)})"
+                one["shown"] = spelled({"name": one["name"], **{k: one[k] for k in differs}})
     for one in values:
         one["label"] = one.pop("shown", one["label"])

@@ -113,6 +113,24 @@ BAD = [
     ("blocks.0.env", [{"name": "walker-walk", "action_repeat": 0}], r"action_repeat = 0; expected"),
     ("blocks.0.kind", ["online"], r"kind: found \['online'\]"),
     ("blocks.1.algorithm", "rucbb", r"blocks\.1\.algorithm: unknown bandit 'rucbb'"),
+    (
+        "blocks.1.algorithm",
+        [{"name": "mdb", "base": {"name": "rucbb"}}],
+        r"blocks\.1\.algorithm\.base: unknown bandit 'rucbb'; did you mean 'rucb'",
+    ),
+    (
+        "blocks.1.algorithm",
+        [{"name": "detect", "base": {"name": "mdb", "base": {"name": "rucb", "alhpa": 1}}}],
+        r"algorithm\.base\.base: bandit 'rucb' has no parameter 'alhpa'; did you mean 'alpha'",
+    ),
+    (
+        "blocks.1.algorithm",
+        [{"name": "sparring", "base": {"name": "ucb", "a": "much"}}],
+        r"algorithm\.base: base bandit 'ucb': a = 'much'; expected float",
+    ),
+    ("blocks.1.algorithm", [{"name": "doubler", "base": "ucb1"}], r"unknown base bandit 'ucb1'"),
+    ("blocks.1.algorithm", [{"name": "mdb", "base": {"alpha": 1}}], r"expected a name or \{name:"),
+    ("blocks.1.algorithm", [{"name": "mdb", "base": 3}], r"mdb': base = 3; expected"),
     ("blocks.1.problem", "six", r"blocks\.1\.problem: unknown problem 'six'"),
 ]
 
@@ -128,6 +146,26 @@ def test_a_threshold_teacher_needs_rewards_that_are_bounded_below() -> None:
     content["blocks"][0] |= {"teacher": "skip", "steps": 9000, "method": "pebble"}
     with pytest.raises(ConfigError, match=r"reward of hopper-v5 has no lower bound"):
         suite.cells(content)
+
+
+def bases(*values: object) -> list[dict]:
+    return suite.cells(changed("blocks.1.algorithm", [{"name": "mdb", "base": [*values]}]))[-1:]
+
+
+def test_parameters_of_a_base_are_part_of_the_cell() -> None:
+    one, other, published = (
+        suite.identity(bases(base)[0])
+        for base in ("rucb", {"name": "rucb", "alpha": 0.51}, {"name": "rucb", "alpha": 1.0})
+    )
+    assert one == other != published
+    assert published["algorithm"]["base"] == {"name": "rucb", "alpha": 1.0}
+
+
+def test_bases_of_one_axis_are_labeled_by_what_was_given() -> None:
+    values = ["ws-s", {"name": "rucb", "alpha": 1.0}]
+    cells = suite.cells(changed("blocks.1.algorithm", [{"name": "mdb", "base": values}]))[-2:]
+    labels = [cell["algorithm"]["label"] for cell in cells]
+    assert labels == ["mdb(base=ws-s)", "mdb(base=rucb(alpha=1.0))"]
 
 
 def test_a_loss_and_its_defaults_written_out_are_the_same_cell() -> None:

@@ -1,11 +1,10 @@
 """Dueling-bandit algorithms, one paper per file; `bandits.simulate` states their contract."""
 
-import difflib
 import importlib
 import pkgutil
 from typing import Any
 
-from bandits.registry import ALGORITHMS
+from bandits.registry import ALGORITHMS, make, spelled
 
 
 def names() -> list[str]:
@@ -15,23 +14,24 @@ def names() -> list[str]:
     return sorted(ALGORITHMS)
 
 
-def create(name: str, **parameters: Any) -> Any:
-    """The algorithm registered under `name`.
+def create(wanted: str | dict[str, Any], /, **parameters: Any) -> Any:
+    """The algorithm of a name and its parameters, or of {"name": ..., parameter: value}.
 
-    Raises ValueError for an unknown name, offering near matches.
+    Raises ValueError for an unknown name or parameter, offering near matches.
     """
-    if name not in ALGORITHMS and name not in names():
-        near = difflib.get_close_matches(name, ALGORITHMS) or sorted(ALGORITHMS)
-        raise ValueError(f"unknown algorithm {name!r}; did you mean {', '.join(near)}?")
-    return ALGORITHMS[name](**parameters)
+    if isinstance(wanted, str):
+        wanted = {"name": wanted, **parameters}
+    if wanted.get("name") not in ALGORITHMS:
+        names()
+    return make("algorithm", ALGORITHMS, wanted)
 
 
-def monitored(user: str, base: str) -> Any:
+def monitored(user: str, base: str | dict[str, Any]) -> Any:
     """A fresh base algorithm; ValueError, on behalf of `user`, if it needs features of the arms."""
     alg = create(base)
     if hasattr(alg, "features"):
         raise ValueError(
-            f"{user}: base {base!r} chooses by the arms' features, which {user} does not pass on; "
-            "use a base without features, such as rucb or ws-w"
+            f"{user}: base {spelled(base)} chooses by the arms' features, which {user} does not "
+            "pass on; use a base without features, such as rucb or ws-w"
         )
     return alg

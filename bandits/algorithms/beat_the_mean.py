@@ -2,11 +2,13 @@
 
 Yue & Joachims, "Beat the Mean Bandit", ICML 2011, Algorithms 1 to 3, online and PAC. The PAC
 constants are from memory of the paper. Its opponent is drawn from all working arms, the one that
-begins included; here that one is left out, since such a duel tells nothing.
+begins included; here that one is left out, since such a duel tells nothing. The tight radius is
+that of the code published with Komiyama, Honda, Kashima & Nakagawa, "Regret Lower Bound and Optimal
+Algorithm in Dueling Bandit Problem", COLT 2015.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +17,15 @@ from bandits.registry import algorithm
 
 
 @algorithm("btm")
-def btm(gamma: float = 1.3) -> "BeatTheMean":
-    """Beat the Mean: arms duel random others; the worst drops out when surely below the best."""
-    return BeatTheMean(gamma=gamma)
+def btm(gamma: float = 1.3, radius: Literal["paper", "tight"] = "paper") -> "BeatTheMean":
+    """Beat the Mean: arms duel random others; the worst drops out when surely below the best.
+
+    The confidence radius after n duels is 3 gamma^2 sqrt(ln(1/delta)/n) as in the paper, or with
+    `radius` tight a third of it, as in the published code of Komiyama et al. (there gamma = 1.2).
+    """
+    if radius not in ("paper", "tight"):
+        raise ValueError(f"btm: radius = {radius!r}; expected paper or tight")
+    return BeatTheMean(gamma=gamma, factor=3.0 if radius == "paper" else 1.0)
 
 
 @algorithm("btm-pac")
@@ -35,15 +43,16 @@ def btm_pac(epsilon: float = 0.1, delta: float = 0.05, gamma: float = 1.0) -> "B
 class BeatTheMean:
     """The arm that began the fewest duels begins the next, against a random other one.
 
-    Radius 3 gamma^2 sqrt(ln(1/delta)/n); gamma >= 1 relaxes transitivity (1.3 in the experiments of
-    Wu & Liu). Online (epsilon = 0) delta = 1/(2 T K), and the last arm is played to the end. PAC:
-    ln(K^3 N/delta) in place of ln(1/delta), and the best mean is the answer once every arm began
-    N = ceil(36 gamma^6/epsilon^2 ln(K^3 N/delta)) duels. Needs a Condorcet winner.
+    Radius `factor` gamma^2 sqrt(ln(1/delta)/n); gamma >= 1 relaxes transitivity (1.3 in the
+    experiments of Wu & Liu). Online (epsilon = 0) delta = 1/(2 T K), and the last arm is played to
+    the end. PAC: ln(K^3 N/delta) in place of ln(1/delta), and the best mean is the answer once
+    every arm began N = ceil(36 gamma^6/epsilon^2 ln(K^3 N/delta)) duels. Needs a Condorcet winner.
     """
 
     gamma: float = 1.3
     epsilon: float = 0.0
     delta: float = 0.0
+    factor: float = 3.0
 
     def __post_init__(self) -> None:
         if self.gamma < 1:
@@ -59,7 +68,7 @@ class BeatTheMean:
             for _ in range(100):  # the fixed point of N, which this reaches in a few steps
                 log_term = math.log(K**3 * self.enough / self.delta)
                 self.enough = int(math.ceil(factor * log_term))
-        self.scale = 3 * self.gamma**2 * math.sqrt(log_term)
+        self.scale = self.factor * self.gamma**2 * math.sqrt(log_term)
         self.best = 0 if K == 1 else -1
         self.working = np.ones(K, np.bool_)
         self.left = K

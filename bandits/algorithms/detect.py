@@ -6,7 +6,7 @@ Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 20
 
 import math
 import warnings
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bandits.algorithms import monitored
 from bandits.compiled import compiled
@@ -18,7 +18,7 @@ from bandits.detector import (
     detect_winner_stays,
     windows,
 )
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm, spelled
 
 SETTINGS = ("long", "short", "winner-stays")
 
@@ -36,7 +36,7 @@ class DETECT:
     `eps` > 0 the windows are DGIM counters of that relative error, which need less memory.
     """
 
-    base: str = "ws-w"
+    base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-w"
     setting: Literal["long", "short", "winner-stays"] = "short"
     p_min: float = 0.6
     delta: float = 0.6
@@ -45,7 +45,9 @@ class DETECT:
     def __post_init__(self) -> None:
         self.alg = monitored("detect", self.base)
         if not hasattr(self.alg, "winner"):
-            raise ValueError(f"detect: base {self.base!r} names no winner; use one with winner()")
+            raise ValueError(
+                f"detect: base {spelled(self.base)} names no winner; use one with winner()"
+            )
         if self.setting not in SETTINGS:
             raise ValueError(
                 f"detect: setting = {self.setting!r}; expected one of {', '.join(SETTINGS)}"
@@ -80,7 +82,7 @@ class DETECT:
         if exploration >= T:
             warnings.warn(
                 f"detect explores for {exploration:.0f} duels, the horizon is {T}: it is its base "
-                f"algorithm {self.base}; a larger p_min or setting='short' explores less",
+                f"algorithm {spelled(self.base)}; a larger p_min or setting='short' explores less",
                 stacklevel=2,
             )
         if self.setting == "short" and detect_short_error(K, T, self.p_min) > 1:

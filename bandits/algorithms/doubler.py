@@ -3,14 +3,14 @@
 Ailon, Karnin & Joachims, "Reducing Dueling Bandits to Cardinal Bandits", ICML 2014, Algorithm 1.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
-from bandits.base_bandits import box
+from bandits import base_bandits
 from bandits.compiled import compiled
 from bandits.numerics import draw
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm
 
 
 @algorithm("doubler")
@@ -22,10 +22,10 @@ class Doubler:
     right arm comes from the bandit, which is rewarded 1 if it wins. For utility-based preferences.
     """
 
-    box: Literal["ucb", "ts", "exp3"] = "ucb"
+    base: Annotated[str | dict[str, Any], Names("base bandit")] = "ucb"
 
     def __post_init__(self) -> None:
-        self.right = box(self.box, "doubler")
+        self.right = base_bandits.create(self.base, "doubler")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.right.start(1, K, T, rng)

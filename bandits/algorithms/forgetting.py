@@ -5,13 +5,13 @@ Switching Bandit Problems", ALT 2011): counts W over the last duels only, or dec
 in confidence bounds no larger than the memory. A baseline without a paper of its own.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from bandits.algorithms import create
 from bandits.compiled import compiled
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm, spelled
 
 
 @algorithm("sliding-window")
@@ -23,7 +23,7 @@ class SlidingWindow:
     more per duel than the base; memory for `window` duels.
     """
 
-    base: str = "rucb"
+    base: Annotated[str | dict[str, Any], Names("bandit")] = "rucb"
     window: int = 10_000
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Discounted:
     order sqrt(M/T) for M segments. O(K^2) per duel.
     """
 
-    base: str = "rucb"
+    base: Annotated[str | dict[str, Any], Names("bandit")] = "rucb"
     gamma: float = 0.9999
 
     def __post_init__(self) -> None:
@@ -93,9 +93,11 @@ class Discounted:
         return self.alg.winner()
 
 
-def forgetful(user: str, base: str) -> Any:
+def forgetful(user: str, base: str | dict[str, Any]) -> Any:
     """A fresh base algorithm; ValueError, on behalf of `user`, if it keeps no counts to forget."""
     alg = create(base)
     if not hasattr(alg, "recount"):
-        raise ValueError(f"{user}: base = {base!r} has no counts to forget; expected rucb or d-ts")
+        raise ValueError(
+            f"{user}: base {spelled(base)} has no counts to forget; expected rucb or d-ts"
+        )
     return alg

@@ -6,7 +6,7 @@ Kolpaczki, Hüllermeier & Bengs, "Piecewise-Stationary Dueling Bandits", TMLR 20
 
 import math
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from bandits.algorithms import monitored
 from bandits.compiled import compiled
 from bandits.detector import check_visible, mdb_constants, windows
 from bandits.numerics import permutation
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm, spelled
 
 
 @algorithm("mdb")
@@ -22,13 +22,13 @@ from bandits.registry import algorithm
 class MDB:
     """For strong regret: a base algorithm, interrupted at rate gamma to watch every pair.
 
-    An alarm of any pair restarts everything. M is the expected number of segments, `delta` the
-    smallest change of some pair; with `eps` > 0 the windows are DGIM counters of that relative
-    error, which need less memory. With `transfer`, a base that can learn from any pair is also
-    shown the monitoring duels.
+    `base` is a name, or {name: rucb, alpha: 1.0}. An alarm of any pair restarts everything. M is
+    the expected number of segments, `delta` the smallest change of some pair; with `eps` > 0 the
+    windows are DGIM counters of that relative error, which need less memory. With `transfer`, a
+    base that can learn from any pair is also shown the monitoring duels.
     """
 
-    base: str = "ws-s"
+    base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-s"
     M: int = 10
     delta: float = 0.6
     eps: float = 0.0
@@ -62,8 +62,9 @@ class MDB:
         if gamma > 0.9:
             warnings.warn(
                 f"mdb monitors in a share of {min(gamma, 1):.0%} of the duels with window {w}, "
-                f"K = {K}, T = {T}, M = {self.M}, delta = {self.delta}: {self.base} hardly plays; "
-                "a longer horizon, larger delta or smaller M is needed",
+                f"K = {K}, T = {T}, M = {self.M}, delta = {self.delta}: "
+                f"{spelled(self.base)} hardly plays; a longer horizon, larger delta or smaller M "
+                "is needed",
                 stacklevel=2,
             )
         elif self.span(K, T) > T / self.M:

@@ -3,11 +3,11 @@
 Ailon, Karnin & Joachims, "Reducing Dueling Bandits to Cardinal Bandits", ICML 2014, Algorithm 2.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from bandits.base_bandits import box
+from bandits import base_bandits
 from bandits.compiled import compiled
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm
 
 
 @algorithm("multi-sbm")
@@ -18,18 +18,18 @@ class MultiSBM:
     That bandit is rewarded 1 if y beats x. For utility-based preferences.
     """
 
-    box: Literal["ucb", "ts", "exp3"] = "ucb"
+    base: Annotated[str | dict[str, Any], Names("base bandit")] = "ucb"
 
     def __post_init__(self) -> None:
-        self.boxes = box(self.box, "multi-sbm")
+        self.bandits = base_bandits.create(self.base, "multi-sbm")
 
     def start(self, K: int, T: int, rng: Any) -> None:
-        self.boxes.start(K, K, T, rng)
+        self.bandits.start(K, K, T, rng)
         self.x = rng.integers(K)
 
     def choose(self, rng: Any) -> tuple[int, int]:
-        return self.x, self.boxes.propose(self.x, rng)
+        return self.x, self.bandits.propose(self.x, rng)
 
     def observe(self, i: int, j: int, won: bool) -> None:
-        self.boxes.reward(i, j, 0.0 if won else 1.0)
+        self.bandits.reward(i, j, 0.0 if won else 1.0)
         self.x = j

@@ -3,11 +3,11 @@
 Ailon, Karnin & Joachims, "Reducing Dueling Bandits to Cardinal Bandits", ICML 2014, Algorithm 3.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from bandits.base_bandits import box
+from bandits import base_bandits
 from bandits.compiled import compiled
-from bandits.registry import algorithm
+from bandits.registry import Names, algorithm
 
 
 @algorithm("sparring")
@@ -15,14 +15,14 @@ from bandits.registry import algorithm
 class Sparring:
     """Two ordinary bandits each propose an arm; the one whose arm wins is rewarded 1, the other 0.
 
-    For utility-based preferences; with EXP3 boxes also adversarial ones.
+    For utility-based preferences; with EXP3 also adversarial ones.
     """
 
-    box: Literal["ucb", "ts", "exp3"] = "ucb"
+    base: Annotated[str | dict[str, Any], Names("base bandit")] = "ucb"
 
     def __post_init__(self) -> None:
-        self.left = box(self.box, "sparring")
-        self.right = box(self.box, "sparring")
+        self.left = base_bandits.create(self.base, "sparring")
+        self.right = base_bandits.create(self.base, "sparring")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.left.start(1, K, T, rng)

@@ -87,6 +87,9 @@ def _facts(problem: Any, horizon: int) -> dict[str, Any]:
 
 def _instance(kind: str, config: dict[str, Any]) -> Any:
     name, parameters = registry.split(config)
+    for p in registry.describe(kind, name).parameters.values():
+        if inner := registry.named_kind(p):
+            registry.resolve(inner, parameters[p.name]["name"])
     try:
         return registry.resolve(kind, name)(**parameters)
     except ValueError as error:

@@ -8,7 +8,7 @@ import pytest
 from interpreted import Draws, Interpreted, total_order
 
 from bandits.algorithms import create
-from bandits.base_bandits import UCBBox
+from bandits.base_bandits import UCB
 from bandits.preferences import stationary
 from bandits.problems.orders import constant_gap, fixed_gap
 from bandits.simulate import simulate
@@ -123,6 +123,12 @@ def test_beat_the_mean_counts_only_working_arms():
     assert a.left < 4
 
 
+def test_the_tight_radius_is_a_third_of_the_papers():
+    paper, tight = (started("btm", 4, 1000, radius=radius)[0] for radius in ("paper", "tight"))
+    assert paper.scale == pytest.approx(3 * 1.3**2 * math.sqrt(math.log(2 * 1000 * 4)))
+    assert tight.scale == pytest.approx(paper.scale / 3)
+
+
 def test_beat_the_mean_answers_a_pac_question():
     a, _ = started("btm-pac", 4, 10)
     assert a.enough == math.ceil(3600 * math.log(64 * a.enough / 0.05))
@@ -226,12 +232,12 @@ def test_doubler_draws_from_the_right_arms_of_the_epoch_before():
         assert {i for i, _ in now} <= {j for _, j in before}
 
 
-def test_ucb_box_prefers_the_largest_index():
-    box = UCBBox()
-    box.start(1, 3, 100, None)
-    box.n[0], box.rewards[0], box.t[0] = [10, 20, 40], [5.0, 12.0, 22.0], 70
-    index = box.rewards[0] / box.n[0] + np.sqrt(5 * math.log(71) / (2 * box.n[0]))
-    assert box.propose(0, None) == index.argmax()
+def test_ucb_prefers_the_largest_index():
+    ucb = UCB()
+    ucb.start(1, 3, 100, None)
+    ucb.n[0], ucb.rewards[0], ucb.t[0] = [10, 20, 40], [5.0, 12.0, 22.0], 70
+    index = ucb.rewards[0] / ucb.n[0] + np.sqrt(5 * math.log(71) / (2 * ucb.n[0]))
+    assert ucb.propose(0, None) == index.argmax()
 
 
 def test_self_sparring_ignores_an_arm_against_itself():

@@ -108,8 +108,8 @@ def test_degenerate_theory_warns(name, settings, message):
     ("name", "settings", "message"),
     [
         ("detect", {"base": "uniform"}, "names no winner"),
-        ("detect", {"base": "max-in-p"}, "detect: base 'max-in-p' chooses by the arms' features"),
-        ("mdb", {"base": "vacdb"}, "mdb: base 'vacdb' chooses by the arms' features"),
+        ("detect", {"base": "max-in-p"}, "detect: base max-in-p chooses by the arms' features"),
+        ("mdb", {"base": "vacdb"}, "mdb: base vacdb chooses by the arms' features"),
         ("d-ts", {"alpha": 0.0}, "d-ts: alpha = 0.0"),
         ("d-ts-plus", {"alpha": -1.0}, "d-ts-plus: alpha = -1.0"),
         ("rmed2", {"alpha": 0.0}, "rmed2: alpha = 0.0"),
@@ -126,7 +126,17 @@ def test_degenerate_theory_warns(name, settings, message):
         ("ws-s", {"beta": 1.0}, "beta = 1.0"),
         ("rucb", {"alpha": 0.5}, "alpha = 0.5"),
         ("savage", {"wanted": "best"}, "expected one of condorcet"),
-        ("sparring", {"box": "ucb1"}, "expected one of ucb"),
+        ("sparring", {"base": "ucb1"}, "sparring: unknown base bandit 'ucb1'; did you mean ucb"),
+        ("doubler", {"base": {"name": "ucb", "b": 1.0}}, "has no parameter 'b'; did you mean a"),
+        (
+            "mdb",
+            {"base": {"name": "rucb", "alhpa": 1.0}},
+            "no parameter 'alhpa'; did you mean alpha",
+        ),
+        ("detect", {"base": {"alpha": 1.0}}, "unknown algorithm None"),
+        ("rucb", {"beta": 1.0}, "algorithm 'rucb' has no parameter 'beta'; did you mean alpha"),
+        ("btw", {"beta": 1.0}, "algorithm 'btw' has no parameter 'beta'; it takes none"),
+        ("btm", {"radius": "code"}, "btm: radius = 'code'; expected paper or tight"),
     ],
 )
 def test_bad_settings_are_refused(name, settings, message):

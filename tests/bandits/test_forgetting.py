@@ -94,7 +94,7 @@ def test_forgetting_pays_when_preferences_change(name, base):
 
 @pytest.mark.parametrize("name", ["sliding-window", "discounted"])
 def test_a_base_without_counts_is_refused(name):
-    with pytest.raises(ValueError, match=f"{name}.*'btw'.*expected rucb or d-ts"):
+    with pytest.raises(ValueError, match=f"{name}.*base btw.*expected rucb or d-ts"):
         create(name, base="btw")
 
 

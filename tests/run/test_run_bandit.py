@@ -50,6 +50,15 @@ def test_borda_and_copeland_answers_are_told_apart() -> None:
         assert row["beaten_by"] > 0
 
 
+def test_a_base_plays_with_the_parameters_it_was_given() -> None:
+    total = []
+    for alpha in (0.51, 4.0):
+        given = {"name": "mdb", "M": 1, "base": {"name": "rucb", "alpha": alpha}}
+        _, rows = run("six-rankers", given, horizon=20_000)
+        total.append(sum(r["average"] for r in rows if r["event"] == "regret" and r["t"] == 20_000))
+    assert total[1] > 1.2 * total[0]
+
+
 def test_change_points_are_told_when_every_repetition_has_the_same() -> None:
     problem = {"name": "piecewise", "K": 4, "segments": 5, "every": 1000}
     summary, rows = run(problem, "detect", horizon=3500)
