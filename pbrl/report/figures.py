@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from pbrl.report import regret_figures, scores, statistics, style
 from pbrl.report.curves import MOST_LINES, MOST_PANELS, draw_mean, numbered, runs_note
-from pbrl.report.study import Line, Study, generator
+from pbrl.report.study import Line, Study
 from pbrl.report.tables import chosen_regrets
 
 
@@ -72,7 +72,7 @@ def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> l
                 found = curve(line)
                 assert found is not None
                 shown = line.learner if split else line.label
-                draw_mean(axis, *found, styles[shown], shown, name, line.task, line.teacher)
+                draw_mean(axis, *found, styles[shown], shown)
             if name == "efficiency":
                 _draw_truth(axis, study, lines)
             axis.set_xlabel("labels answered" if name == "efficiency" else "environment steps")
@@ -153,14 +153,17 @@ def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[P
                 continue
             shown = line_of[label].learner if split else label
             samples = list(complete[label].values())
-            _draw_profile(axis, thresholds, samples, styles[shown], shown, teacher)
+            _draw_profile(axis, thresholds, samples, styles[shown], shown)
         style.title(axis, f"{teacher} teacher" if split else "")
         axis.set_xlabel(f"score: {compared.scale}")
         axis.set_ylabel("share of runs above score")
         axis.set_ylim(-0.02, 1.02)
     tasks = f"{len(compared.tasks)} task" + ("s" if len(compared.tasks) > 1 else "")
-    seeds = runs_note([x for x in study.lines if x.label in complete], "seed")
-    seeds = seeds.replace("Mean of", f"{tasks},")
+    runs = sorted({run.shape[-1] for v in complete.values() for run in v.values()})
+    number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    seeds = f"{tasks}, {number} seed" + ("." if runs == [1] else "s each.")
+    if runs[-1] >= statistics.ENOUGH_RUNS:
+        seeds = f"{seeds[:-1]}; shaded: Wilson's 95 % interval at each score, from 5 seeds on."
     left_out = sorted(set(compared.scores) - set(complete) - {scores.RANDOM})
     partial = [f"Not on every task, so not drawn: {'; '.join(left_out)}."] if left_out else []
     style.finish(figure, axes, [seeds, *partial, *study.problems()])
@@ -173,24 +176,11 @@ def _draw_profile(
     samples: list[np.ndarray],
     look: style.LineStyle,
     label: str,
-    *names: str,
 ) -> None:
-    def profile(tasks: list[np.ndarray]) -> np.ndarray:
-        return statistics.performance_profile(tasks, thresholds)
-
-    axis.step(
-        thresholds,
-        profile(samples),
-        where="post",
-        color=look.color,
-        linestyle=look.dash,
-        marker=look.marker,
-        markevery=(0.06, 0.2),
-        label=label,
-    )
-    rng = generator("profile", *names, label)
-    found = statistics.interval(profile, samples, rng=rng, tasks=len(samples))
-    if found is not None:
+    share = statistics.performance_profile(samples, thresholds)
+    axis.step(thresholds, share, where="post", label=label, **look.line)
+    if min(task.shape[-1] for task in samples) >= statistics.ENOUGH_RUNS:
+        low, high = statistics.profile_interval(samples, thresholds)
         axis.fill_between(
-            thresholds, *found, step="post", color=look.color, alpha=0.12, linewidth=0
+            thresholds, low, high, step="post", color=look.color, alpha=0.12, linewidth=0
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pbrl.report.scores import Estimate
 
+FEW = "†"  # after an interval of fewer runs than enough
 Value = str | int | float | Estimate | None
 
 
@@ -36,8 +37,10 @@ def shown(value: Value, column: str = "") -> str:
         if value.low is None or value.high is None:
             return _number(value.point)
         digits = _digits(max(abs(value.point), value.high - value.low))
-        texts = [f"{x:,.{digits}f}" for x in (value.point, value.low, value.high)]
-        return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+        while digits < 15 and _fixed(value.low, digits) == _fixed(value.high, digits):
+            digits += 1  # a narrow interval is not shown as none
+        texts = [_fixed(x, digits) for x in (value.point, value.low, value.high)]
+        return f"{texts[0]} [{texts[1]}, {texts[2]}]" + (FEW if value.few else "")
     if isinstance(value, int):
         return f"{value:,}"
     if column == "duels/s":
@@ -46,7 +49,13 @@ def shown(value: Value, column: str = "") -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.{_digits(value)}f}"
+    return _fixed(value, _digits(value))
+
+
+def _fixed(value: float, digits: int) -> str:
+    """So many decimals, and no minus before a zero."""
+    text = f"{value:,.{digits}f}"
+    return text if text.strip("-0.") else text.lstrip("-")
 
 
 def _digits(size: float) -> int:
@@ -134,7 +143,7 @@ def _json(tables: Sequence[Table]) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": "$<$", ">": "$>$", "·": r"$\cdot$",
+    "<": "$<$", ">": "$>$", "·": r"$\cdot$", FEW: r"$\dagger$",
 }  # fmt: skip
 
 

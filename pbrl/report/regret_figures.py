@@ -55,9 +55,7 @@ def _regret_panel(
     style.title(axis, bandits[0].task)
     for bandit in bandits:
         values = bandit.regret[regret]
-        draw_mean(
-            axis, bandit.duels, values, styles[bandit.label], bandit.label, regret, bandit.task
-        )
+        draw_mean(axis, bandit.duels, values, styles[bandit.label], bandit.label)
     changes = bandits[0].changes if len(bandits[0].changes) <= MOST_CHANGES else ()
     for i, change in enumerate(changes):
         axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,

@@ -9,12 +9,14 @@
 `ratio_avg` its average over training, as REED reports it (Metcalf et al. 2023).
 """
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pbrl.report import statistics
-from pbrl.report.study import Line, Study, generator
+from pbrl.report.study import Line, Study
 
 GROUND_TRUTH, RANDOM = "sac", "random"  # methods that serve as baselines
 LAST_TENTH = 0.9
@@ -22,28 +24,41 @@ LAST_TENTH = 0.9
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; `low` and `high` are None below three runs."""
+    """A number with its interval; `low` and `high` are None below three runs.
+
+    `few`: from so few runs that the interval is marked.
+    """
 
     point: float
     low: float | None = None
     high: float | None = None
+    few: bool = False
 
 
 def estimate(
-    statistic: statistics.Statistic,
-    samples: list[np.ndarray],
-    *names: str,
-    tasks: int = 1,
-    bounded: bool = True,
+    point: np.ndarray,
+    samples: Sequence[np.ndarray],
+    interval: Callable[[], statistics.Interval],
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
-    """`statistic` of the samples and, where `bounded`, its interval from the stream `names`."""
-    point = float(statistic(samples))
-    found = None
-    if bounded:
-        found = statistics.interval(statistic, samples, rng=generator(*names), tasks=tasks)
-    if found is None:
-        return Estimate(point)
-    return Estimate(point, float(found[0]), float(found[1]))
+    """The number and its interval, where the smallest of `samples` has enough runs for one.
+
+    `within` is the range that the true value cannot leave.
+    """
+    fewest = min(sample.shape[-1] for sample in samples)
+    if fewest < statistics.FEWEST_RUNS:
+        return Estimate(float(point))
+    low, high = (min(max(float(bound), within[0]), within[1]) for bound in interval())
+    if math.isnan(low):  # no run differs from another
+        return Estimate(float(point))
+    return Estimate(float(point), low, high, few=fewest < statistics.ENOUGH_RUNS)
+
+
+def estimated_mean(
+    runs: np.ndarray, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
+    """The mean of one sample of runs."""
+    return estimate(runs.mean(), [runs], lambda: statistics.mean_interval([runs]), within)
 
 
 def final(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -73,57 +88,66 @@ def baseline(study: Study, line: Line, name: str) -> Line | None:
     return found[0] if len(found) == 1 else None
 
 
-def ratio(line: Line, truth: Line) -> Estimate | None:
-    """`ratio` above; None unless the baseline's return is positive (a ratio means nothing then).
+def clearly_above(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether the mean of runs is above another by two standard errors (by anything at 1 run)."""
+    errors = [x.var(ddof=1) / x.size for x in (ours, theirs) if x.size > 1]
+    return bool(ours.mean() - theirs.mean() > 2 * math.sqrt(sum(errors)))
 
-    The interval resamples the runs of both lines.
-    """
-    samples = [final(line.returns, line.steps), final(truth.returns, truth.steps)]
-    if samples[1].mean() <= 0:
+
+def ratio_interval(ours: np.ndarray, theirs: np.ndarray) -> statistics.Interval:
+    """Of the ratio of means over runs, averaged over the first axis: [E, ..., runs] to [...]."""
+    x, y = ours.mean(axis=-1, keepdims=True), theirs.mean(axis=-1, keepdims=True)
+    parts = [(ours / y).mean(axis=0), (theirs * x / y**2).mean(axis=0)]
+    return statistics.t_interval((x / y).mean(axis=0)[..., 0], parts)
+
+
+def normalized_interval(
+    ours: np.ndarray, top: np.ndarray, bottom: np.ndarray
+) -> statistics.Interval:
+    """Of (ours - bottom) / (top - bottom), each a mean over runs: [..., runs] to [...]."""
+    x, t, b = (each.mean(axis=-1, keepdims=True) for each in (ours, top, bottom))
+    point = (x - b) / (t - b)
+    parts = [ours / (t - b), top * point / (t - b), bottom * (1 - point) / (t - b)]
+    return statistics.t_interval(point[..., 0], parts)
+
+
+def ratio(line: Line, truth: Line) -> Estimate | None:
+    """`ratio` above; None unless the baseline's return is clearly positive."""
+    ours, theirs = (final(each.returns, each.steps) for each in (line, truth))
+    if not clearly_above(theirs, np.zeros(1)):
         return None
     if line is truth:
         return Estimate(1.0)
-
-    def statistic(both: list[np.ndarray]) -> np.ndarray:
-        return both[0].mean(axis=-1) / both[1].mean(axis=-1)
-
     return estimate(
-        statistic, samples, "ratio", line.task, line.label, bounded=bool(samples[1].min() > 0)
+        ours.mean() / theirs.mean(),
+        [ours, theirs],
+        lambda: ratio_interval(ours[None], theirs[None]),
     )
 
 
 def ratio_avg(line: Line, truth: Line) -> Estimate | None:
-    """`ratio_avg` above; None unless the baseline's mean is positive at every evaluation."""
+    """`ratio_avg` above; None unless the baseline is clearly positive at every evaluation."""
     steps = np.intersect1d(line.steps, truth.steps)
     steps = steps[steps > 0]
     ours = line.returns[np.isin(line.steps, steps)]
     theirs = truth.returns[np.isin(truth.steps, steps)]
-    if not steps.size or theirs.mean(axis=-1).min() <= 0:
+    if not steps.size or not all(clearly_above(each, np.zeros(1)) for each in theirs):
         return None
     if line is truth:
         return Estimate(1.0)
-
-    def statistic(both: list[np.ndarray]) -> np.ndarray:
-        return (both[0].mean(axis=-1) / both[1].mean(axis=-1)).mean(axis=0)
-
-    bounded = bool(theirs.min() > 0)
-    return estimate(statistic, [ours, theirs], "ratio_avg", line.task, line.label, bounded=bounded)
+    point = (ours.mean(axis=-1) / theirs.mean(axis=-1)).mean()
+    return estimate(point, [ours, theirs], lambda: ratio_interval(ours, theirs))
 
 
 def normalized(line: Line, truth: Line, random: Line) -> Estimate | None:
-    """`normalized` above; None unless the ground truth's return is over random's."""
-    samples = [final(each.returns, each.steps) for each in (line, truth, random)]
-    if samples[1].mean() <= samples[2].mean():
+    """`normalized` above; None unless the ground truth is clearly above random."""
+    ours, top, bottom = (final(each.returns, each.steps) for each in (line, truth, random))
+    if not clearly_above(top, bottom):
         return None
     if line is truth or line is random:
         return Estimate(float(line is truth))
-
-    def statistic(all_three: list[np.ndarray]) -> np.ndarray:
-        x, top, bottom = (sample.mean(axis=-1) for sample in all_three)
-        return (x - bottom) / (top - bottom)
-
-    bounded = bool(samples[1].min() > samples[2].max())
-    return estimate(statistic, samples, "normalized", line.task, line.label, bounded=bounded)
+    point = (ours.mean() - bottom.mean()) / (top.mean() - bottom.mean())
+    return estimate(point, [ours, top, bottom], lambda: normalized_interval(ours, top, bottom))
 
 
 @dataclass(frozen=True)
@@ -174,4 +198,5 @@ def slope(duels: np.ndarray, regret: np.ndarray) -> np.ndarray | None:
         return None
     log = np.log(duels[last].astype(np.float64))
     centered = log - log.mean()
-    return centered @ regret[last] / (centered @ centered)
+    slopes = centered @ regret[last] / (centered @ centered)
+    return np.where(np.ptp(regret[last], axis=0) > 0, slopes, 0.0)  # not what rounding leaves

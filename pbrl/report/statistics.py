@@ -1,21 +1,28 @@
-"""Point estimates over runs and tasks, and bootstrap intervals that are honest for few seeds.
+"""Point estimates over runs and tasks, and intervals chosen by measured coverage.
 
 Scores are given as one array per task, each `[..., runs]`; a `[tasks, runs]` matrix is such a
-sequence. Tasks may have different numbers of runs. Leading axes are carried along, which is how the
-bootstrap evaluates all its resamples in one call.
+sequence. Tasks may have different numbers of runs. Leading axes are carried along.
+
+No interval draws anything: the same scores give the same digits. What each covers for few runs is
+measured by `tests/benchmarks/interval_coverage.py` and kept in `coverage.csv` beside this file.
 
 Source of the estimators: Agarwal et al. 2021, "Deep RL at the Edge of the Statistical Precipice".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtri, stdtrit
 
 Scores = Sequence[np.ndarray] | np.ndarray
-Statistic = Callable[[list[np.ndarray]], np.ndarray]
+Interval = tuple[np.ndarray, np.ndarray]
 
 FEWEST_RUNS = 3  # with one or two runs no interval means anything
+ENOUGH_RUNS = 5  # below, figures show the runs and tables mark the interval
+LEVEL = 0.95
+
+
+# --- point estimates ----------------------------------------------------------------------------
 
 
 def iqm(scores: Scores) -> np.ndarray:
@@ -63,69 +70,98 @@ def performance_profile(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
     return np.stack(above, axis=-1).mean(axis=-1)
 
 
-def bootstrap(
-    statistic: Statistic,
-    scores: Scores,
-    *,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    resamples: int = 2000,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of `statistic` when runs are resampled within each task (stratified).
+# --- intervals ----------------------------------------------------------------------------------
 
-    `statistic` maps a list of `[..., runs]` arrays to `[...]`. All leading axes of one task share
-    the resampled runs, so a curve `[points, runs]` keeps its runs whole. Returns (low, high).
-    Tasks that must be resampled together, as two methods' scores, are all given in `scores`.
+
+def t_interval(point: np.ndarray, parts: Scores, *, kept: float = 1.0) -> Interval:
+    """Student's t interval of a statistic that sums the means of independent samples.
+
+    `parts` holds one `[..., runs]` array per sample: what each run adds to the statistic, to first
+    order where it is not linear (delta method). The variance is the sum of s² / n, the degrees of
+    freedom are Satterthwaite's (1946); for one sample of runs this is Student's interval. `kept`
+    scales the degrees of freedom where a statistic leaves runs out.
+
+    Returns (low, high), NaN where no run of any sample differs from the others: an interval is
+    never of zero width.
     """
-    resampled = []
-    for task in scores:
-        runs = task.shape[-1]
-        resampled.append(task[..., rng.integers(runs, size=(resamples, runs))])
-    tail = (1 - level) / 2
-    low, high = np.quantile(statistic(resampled), [tail, 1 - tail], axis=-1)
-    return low, high
+    runs = np.array([part.shape[-1] for part in parts])
+    if runs.min() < 2:
+        raise ValueError(f"an interval needs at least 2 runs, found {runs.min()}")
+    variances = np.stack([part.var(axis=-1, ddof=1) for part in parts], axis=-1) / runs
+    total = variances.sum(axis=-1)
+    # Rounding alone makes equal runs differ in the last bits.
+    largest = np.max([np.abs(part).max(axis=-1) for part in parts], axis=0)
+    total = np.where(total > (1e-12 * largest) ** 2, total, np.nan)
+    shares = variances / total[..., None]
+    freedom = kept / (shares**2 / (runs - 1)).sum(axis=-1)
+    half = stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total)
+    return point - half, point + half
 
 
-def expanded_level(level: float, runs: int, tasks: int = 1) -> float:
-    """The percentile level that makes a bootstrap interval of few runs as wide as a t interval.
+def mean_interval(scores: Scores) -> Interval:
+    """Of `mean`."""
+    return t_interval(mean(scores), [task / len(scores) for task in scores])
 
-    The percentile bootstrap is too narrow for few runs: it divides the variance by `runs` instead
-    of `runs - 1` and uses normal instead of t quantiles, and covers 82 % at 5 runs where it claims
-    95 %. Evaluating it at this level undoes both (Hesterberg 2015, "What Teachers Should Know About
-    the Bootstrap", expanded percentile interval). With `tasks` strata of `runs` runs the t
-    distribution has `tasks * (runs - 1)` degrees of freedom.
+
+def gap_interval(scores: Scores, gamma: float = 1.0) -> Interval:
+    """Of `optimality_gap`."""
+    parts = [np.minimum(task, gamma) / len(scores) for task in scores]
+    return t_interval(optimality_gap(scores, gamma), parts)
+
+
+def iqm_interval(scores: Scores) -> Interval:
+    """Of `iqm`: the winsorized runs take the place of the runs (Tukey and McLaughlin 1963)."""
+    pooled = np.sort(np.concatenate(list(scores), axis=-1), axis=-1)
+    total = pooled.shape[-1]
+    cut = total // 4
+    low, high = pooled[..., [cut]], pooled[..., [total - cut - 1]]
+    left = total - 2 * cut
+    parts = [np.clip(task, low, high) * task.shape[-1] / left for task in scores]
+    return t_interval(iqm(scores), parts, kept=left / total)
+
+
+def profile_interval(scores: Scores, thresholds: np.ndarray) -> Interval:
+    """Of `performance_profile`, at each threshold: Wilson's score interval (1927).
+
+    For shares averaged over tasks the variance p (1 - p) of the average bounds that of the parts,
+    so the interval is wider than need be where tasks differ. Open at 0 and 1.
     """
-    if runs < 2:
-        raise ValueError(f"an interval needs at least 2 runs, found {runs}")
-    t = stdtrit(tasks * (runs - 1), (1 + level) / 2)
-    return float(1 - 2 * ndtr(-np.sqrt(runs / (runs - 1)) * t))
+    p = performance_profile(scores, thresholds)
+    runs = len(scores) ** 2 / sum(1 / task.shape[-1] for task in scores)
+    z = _z()
+    center = (p + z**2 / (2 * runs)) / (1 + z**2 / runs)
+    half = z / (1 + z**2 / runs) * np.sqrt(p * (1 - p) / runs + z**2 / (4 * runs**2))
+    return np.clip(center - half, 0, 1), np.clip(center + half, 0, 1)
 
 
-def interval(
-    statistic: Statistic,
-    scores: Scores,
-    *,
-    rng: np.random.Generator,
-    tasks: int = 1,
-    level: float = 0.95,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The interval every figure and table shows: expanded stratified bootstrap, or None.
+def improvement_interval(ours: Scores, theirs: Scores) -> Interval:
+    """Of `probability_of_improvement`: Newcombe's score interval (2006, method 5).
 
-    None when an array of `scores` has fewer than three runs. `tasks` is the number of tasks the
-    statistic averages over. The measured coverage of a nominal 95 % interval of the mean:
-
-        runs x tasks   3 x 1   5 x 1   10 x 1   3 x 4   5 x 4   10 x 4
-        normal         0.76    0.92    0.95     0.93    0.94    0.95
-        exponential    0.70    0.86    0.89     0.90    0.91    0.93
-        two modes      0.76    0.93    0.96     0.93    0.95    0.95
-
-    No resampling of 3 runs of one task can do better than 0.75 on symmetric scores: the interval
-    never leaves the range of the runs. Read such an interval as that range.
+    All x with (theta - x)² <= z² V(x), V the mean over tasks of x (1 - x) [1 + (n - 1) ((1 - x) /
+    (2 - x) + x / (1 + x))] / (m k), over tasks again; m and k are the runs of both, n their mean.
+    Open at 0 and 1 and never of zero width: 3 runs all above 3 others give 0.50 to 1.
     """
-    fewest = min(sample.shape[-1] for sample in scores)
-    if fewest < FEWEST_RUNS:
-        return None
-    return bootstrap(statistic, scores, rng=rng, level=expanded_level(level, fewest, tasks))
+    theta = probability_of_improvement(ours, theirs)
+    sizes = [(x.shape[-1], y.shape[-1]) for x, y in zip(ours, theirs, strict=True)]
+
+    def variance(x: np.ndarray) -> np.ndarray:
+        skew = (1 - x) / (2 - x) + x / (1 + x)
+        inner = [(1 + ((m + k) / 2 - 1) * skew) / (m * k) for m, k in sizes]
+        return x * (1 - x) * np.sum(inner, axis=0) / len(sizes) ** 2
+
+    def bound(outer: np.ndarray) -> np.ndarray:
+        inside, outside = theta, outer
+        for _ in range(60):  # bisection to the last bit
+            middle = (inside + outside) / 2
+            holds = (theta - middle) ** 2 <= _z() ** 2 * variance(middle)
+            inside, outside = np.where(holds, middle, inside), np.where(holds, outside, middle)
+        return inside
+
+    return bound(np.zeros_like(theta)), bound(np.ones_like(theta))
+
+
+def _z() -> float:
+    return float(ndtri((1 + LEVEL) / 2))
 
 
 def _task_means(scores: Scores) -> np.ndarray:

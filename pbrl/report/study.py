@@ -1,6 +1,5 @@
 """A results folder as lines: the finished cells that differ only in their seed, as one array."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,12 +89,6 @@ class Study:
                 shown = ", ".join(f"{count(n, 'cell')} {v}" for v, n in sorted(counts.items()))
                 found.append(f"Mixed versions of {package}: {shown}")
         return found
-
-
-def generator(*names: str) -> np.random.Generator:
-    """The random stream of one interval: its own, so that other lines never shift it."""
-    digest = hashlib.sha256("\0".join(names).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
 ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed")

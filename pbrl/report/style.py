@@ -74,6 +74,16 @@ class LineStyle:
     dash: str | tuple[int, tuple[float, ...]]
     marker: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """The same as arguments of matplotlib's `plot`."""
+        return {
+            "color": self.color,
+            "linestyle": self.dash,
+            "marker": self.marker,
+            "markevery": (0.06, 0.2),
+        }
+
 
 def line_styles(labels: Sequence[str], baselines: Sequence[str] = ()) -> dict[str, LineStyle]:
     """A style per label; `baselines` are black and gray, the others run through the palette."""

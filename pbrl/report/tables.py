@@ -1,11 +1,14 @@
 """The tables of a results folder: what stands in them."""
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+
+import numpy as np
 
 from pbrl.errors import ConfigError, StoreError, did_you_mean
-from pbrl.report import scores, statistics
+from pbrl.report import coverage, formats, scores, statistics
 from pbrl.report.formats import FORMATS, Table, Value
 from pbrl.report.scores import Estimate
 from pbrl.report.study import Line, Study
@@ -61,9 +64,11 @@ RETURN_NOTES = [
     "ratio, training average: mean over evaluations, without the one before training, of the "
     "return divided by SAC's at the same step; empty where SAC's return is not always positive.",
     "normalized: (return - random) / (SAC - random), all of the same task and steps.",
-    "[low, high]: 95 % bootstrap intervals over seeds, of the baseline too where there is one, "
-    "widened for few seeds (expanded percentile); none below 3 seeds.",
 ]
+INTERVAL = (
+    "[low, high]: 95 % t interval over seeds, of the baselines too where there are some; none "
+    "below 3 seeds, and none where no seed differs from the others."
+)
 RATIO, RATIO_AVG, NORMALIZED = "ratio to SAC", "ratio, training average", "normalized"
 
 
@@ -73,13 +78,29 @@ def _returns(study: Study) -> Table:
     found = Table("returns", "Return", rows)
     unused = {RATIO, RATIO_AVG, NORMALIZED} - set(found.columns)
     notes = [n for n in RETURN_NOTES if not n.startswith(tuple(f"{u}:" for u in unused))]
+    notes.append(INTERVAL)
+    notes += _few_runs("mean", [line.runs for line in study.lines])
     return Table(found.name, found.title, rows, notes)
 
 
+def _few_runs(statistic: str, runs: Sequence[int], tasks: int = 1) -> list[str]:
+    """What the mark means where it stands, and what intervals of so few runs cover."""
+    bounded = [number for number in runs if number >= statistics.FEWEST_RUNS]
+    if not bounded:
+        return []
+    enough, found = statistics.ENOUGH_RUNS, []
+    if min(bounded) < enough:
+        found.append(
+            f"{formats.FEW}: fewer than {enough} runs; what happens to one run in five is in none "
+            "of 3 runs half of the time."
+        )
+    worth = coverage.note(statistic, min(bounded), tasks)
+    return found + ([f"{statistic}: {worth}."] if worth else [])
+
+
 def _return_row(study: Study, line: Line) -> dict[str, Value]:
-    def over_seeds(values: Any, name: str) -> Estimate:
-        runs = scores.final(values, line.steps)
-        return scores.estimate(lambda s: s[0].mean(axis=-1), [runs], name, line.task, line.label)
+    final = scores.final(line.returns, line.steps)
+    success = None if line.success is None else scores.final(line.success, line.steps)
 
     truth = scores.baseline(study, line, scores.GROUND_TRUTH)
     random = scores.baseline(study, line, scores.RANDOM)
@@ -90,20 +111,12 @@ def _return_row(study: Study, line: Line) -> dict[str, Value]:
         "teacher": line.teacher,
         "seeds": line.runs,
         "labels": (int(answered) if answered.is_integer() else answered) or None,
-        "return": over_seeds(line.returns, "return"),
-        "success": None if line.success is None else over_seeds(line.success, "success"),
+        "return": scores.estimated_mean(final),
+        "success": None if success is None else scores.estimated_mean(success, within=(0, 1)),
         RATIO: scores.ratio(line, truth) if truth else None,
         RATIO_AVG: scores.ratio_avg(line, truth) if truth else None,
         NORMALIZED: scores.normalized(line, truth, random) if truth and random else None,
     }
-
-
-AGGREGATES: dict[str, statistics.Statistic] = {
-    "IQM": statistics.iqm,
-    "mean": statistics.mean,
-    "median": statistics.median,
-    "optimality gap": statistics.optimality_gap,
-}
 
 
 def _aggregates(compared: scores.Comparison | None) -> list[Table]:
@@ -113,25 +126,60 @@ def _aggregates(compared: scores.Comparison | None) -> list[Table]:
     rows: list[dict[str, Value]] = []
     for label, by_task in sorted(compared.scores.items()):
         samples = list(by_task.values())
-        row: dict[str, Value] = {
-            "learner": label,
-            "tasks": f"{len(samples)} of {len(compared.tasks)}",
-        }
-        for name, statistic in AGGREGATES.items():
-            row[name] = scores.estimate(statistic, samples, name, label, tasks=len(samples))
-        rows.append(row)
-    notes = [
-        f"score of a run: {compared.scale}, the baselines taken as their mean over seeds.",
-        "IQM: mean of all runs without the lowest and highest quarter. median: of the tasks' "
-        "means. optimality gap: mean shortfall below 1, lower is better.",
-        "[low, high]: as above, seeds resampled within each task.",
+        rows.append(
+            {
+                "learner": label,
+                "tasks": f"{len(samples)} of {len(compared.tasks)}",
+                "seeds": min(sample.size for sample in samples),
+                **_aggregate(samples),
+            }
+        )
+    runs = [sample.size for by_task in compared.scores.values() for sample in by_task.values()]
+    tasks = min(len(by_task) for by_task in compared.scores.values())
+    notes = [f"score of a run: {compared.scale}, the baselines taken as their mean over seeds."]
+    if any("IQM" in row for row in rows):
+        notes.append(
+            "IQM: mean of all runs without the lowest and highest quarter. median: of the tasks' "
+            "means, without an interval, as none that was tried held for few runs."
+        )
+    notes += [
+        "optimality gap: mean shortfall below 1, lower is better. seeds: the fewest on a task.",
+        INTERVAL,
+        *_few_runs("mean", runs, tasks),
     ]
+    chance_notes = [
+        "chance that a run of A scores higher than one of B on the same task, ties half, "
+        "averaged over the tasks both have; learners under the same teacher.",
+        "[low, high]: Newcombe's 95 % score interval; none below 3 seeds.",
+    ]
+    worth = coverage.note("improvement", max(min(runs), statistics.FEWEST_RUNS), tasks)
+    if worth:
+        chance_notes.append(f"{worth}.")
     return [
         Table("aggregates", "Score over tasks", rows, notes),
-        Table("improvement", "Probability of improvement", _improvements(compared), [
-            "chance that a run of A scores higher than one of B on the same task, ties half, "
-            "averaged over the tasks both have; learners under the same teacher."]),
-    ]  # fmt: skip
+        Table("improvement", "Probability of improvement", _improvements(compared), chance_notes),
+    ]
+
+
+def _aggregate(samples: list[np.ndarray]) -> dict[str, Value]:
+    """Mean and optimality gap; over several tasks also what differs from the mean only then."""
+    found: dict[str, Value] = {}
+    if len(samples) > 1:
+        found["IQM"] = scores.estimate(
+            statistics.iqm(samples), samples, lambda: statistics.iqm_interval(samples)
+        )
+    found["mean"] = scores.estimate(
+        statistics.mean(samples), samples, lambda: statistics.mean_interval(samples)
+    )
+    if len(samples) > 2:
+        found["median"] = float(statistics.median(samples))
+    found["optimality gap"] = scores.estimate(
+        statistics.optimality_gap(samples),
+        samples,
+        lambda: statistics.gap_interval(samples),
+        within=(0, math.inf),
+    )
+    return found
 
 
 def _improvements(compared: scores.Comparison) -> list[dict[str, Value]]:
@@ -144,13 +192,17 @@ def _improvements(compared: scores.Comparison) -> list[dict[str, Value]]:
             continue
         ours = [compared.scores[a][task] for task in shared]
         theirs = [compared.scores[b][task] for task in shared]
-
-        def beats(both: list[Any], n: int = len(shared)) -> Any:
-            return statistics.probability_of_improvement(both[:n], both[n:])
-
-        chance = scores.estimate(beats, ours + theirs, "improvement", a, b, tasks=len(shared))
-        rows.append({"A": a, "B": b, "tasks": len(shared), "P(A > B)": chance})
+        rows.append({"A": a, "B": b, "tasks": len(shared), "P(A > B)": _chance(ours, theirs)})
     return rows
+
+
+def _chance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Estimate:
+    found = scores.estimate(
+        statistics.probability_of_improvement(ours, theirs),
+        ours + theirs,
+        lambda: statistics.improvement_interval(ours, theirs),
+    )
+    return dataclasses.replace(found, few=False)  # it holds for 3 runs, too
 
 
 MONITORED = ("false_alarms", "missed", "delay")
@@ -173,9 +225,9 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
                 (f"{regret} regret", values[-1]),
                 (f"{regret} slope", scores.slope(bandit.duels, values)),
             ):
-                row[name] = runs if runs is None else scores.estimate(
-                    lambda s: s[0].mean(axis=-1), [runs], name, bandit.task, bandit.label
-                )  # fmt: skip
+                row[name] = (
+                    None if runs is None else scores.estimated_mean(runs, within=(0, math.inf))
+                )
             row[f"{regret} lowest slope"] = bandit.lower_bound.get(regret)
         row["resets"] = bandit.ends.get("resets") or None
         if "false_alarms" in bandit.ends:
@@ -189,10 +241,11 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         "matrix of its time.",
         "slope: of regret against ln T, least squares over the last tenfold of duels; lowest "
         "slope: the constant that no slope stays below for large T on a stationary problem.",
-        "[low, high]: 95 % bootstrap intervals over repetitions. duels/s: on one core, without "
-        "compiling. Means per repetition: resets; for a monitor its false alarms, the changes it "
-        "missed, and the delay in duels of those it noticed; correct: share that name a Copeland "
-        "(Condorcet) winner.",
+        "[low, high]: 95 % t interval over repetitions; none below 3. duels/s: on one core, "
+        "without compiling. Means per repetition: resets; for a monitor its false alarms, the "
+        "changes it missed, and the delay in duels of those it noticed; correct: share that name "
+        "a Copeland (Condorcet) winner.",
+        *_few_runs("mean", [bandit.runs for bandit in study.bandits]),
     ]
     return Table("bandits", "Dueling bandits", rows, notes)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pbrl import report, store
@@ -108,6 +109,14 @@ def test_bandit_rows(complete: Path) -> None:
     assert row["weak regret"]["point"] == pytest.approx(bandit.regret["weak"][-1].mean())
     assert row["weak regret"]["low"] < row["weak regret"]["point"] < row["weak regret"]["high"]
     assert row["weak slope"]["point"] == pytest.approx(0.3 * 22, rel=0.15)
+
+
+def test_the_slope_of_a_flat_curve_is_zero_without_an_interval() -> None:
+    duels = np.unique(np.geomspace(1, 10**5, 40).astype(int))
+    flat = np.full((len(duels), 5), 5.0) * np.array([1.0, 1.1, 0.3, 2.0, 1.7])
+    slopes = scores.slope(duels, flat)
+    assert slopes is not None
+    assert scores.estimated_mean(slopes) == scores.Estimate(0.0)
 
 
 def test_an_interval_does_not_depend_on_other_cells(complete: Path) -> None:
@@ -211,31 +220,65 @@ def test_versions_are_read_from_the_manifests(complete: Path) -> None:
     assert any("1 cell 0.0.9 ffffffff" in text for text in study.problems())
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 3])
-def test_no_band_below_three_seeds_and_the_figure_says_so(
+@pytest.mark.parametrize("seeds", [1, 2, 4, 5])
+def test_below_five_seeds_the_runs_are_drawn_and_no_band(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: int
 ) -> None:
     _write(tmp_path, *(folders.online(seed=seed) for seed in range(seeds)))
-    bands = []
+    bands, lines = [], []
     monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda *a, **k: bands.append(a))
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda *a, **k: lines.extend(plot(*a, **k)) or lines[-1:])
     text = _texts(read(tmp_path), tmp_path, monkeypatch)
-    if seeds < 3:
+    thin = [line for line in lines if line.get_linewidth() < 1]
+    if seeds < 5:
         assert not bands
-        assert f"Mean of {seeds} seed{'s' * (seeds > 1)}: too few for an interval" in text
-        assert "[" not in report.table(tmp_path).split("- [low")[0]
+        assert len(thin) == (2 * seeds if seeds > 1 else 0)  # in two figures
+        assert ("thin: each seed" in text) == (seeds > 1)
     else:
         assert bands
-        assert "Mean of 3 seeds; shaded: 95 % bootstrap interval." in text
+        assert not thin
+        assert "Mean of 5 seeds; shaded: 95 % t interval (measured coverage" in text
 
 
 def test_lines_without_a_band_are_named_when_others_have_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _write(tmp_path, *(folders.online(seed=seed) for seed in range(3)))
+    _write(tmp_path, *(folders.online(seed=seed) for seed in range(5)))
     _write(tmp_path, folders.online(method="sac", teacher=None))
     text = _texts(read(tmp_path), tmp_path, monkeypatch)
-    assert "Mean of 1 to 3 seeds" in text
-    assert "not drawn below 3 seeds: sac on walker-walk (1)" in text
+    assert "Mean of 1 to 5 seeds" in text
+    assert "each seed, where fewer than 5: sac on walker-walk (1)" in text
+
+
+@pytest.mark.parametrize(("seeds", "marked"), [(2, None), (3, True), (4, True), (5, False)])
+def test_intervals_of_few_runs_are_marked(tmp_path: Path, seeds: int, marked: bool | None) -> None:
+    _write(tmp_path, *(folders.online(seed=seed) for seed in range(seeds)))
+    text = report.table(tmp_path)
+    assert ("]" in text.split("- return")[0]) == (marked is not None)
+    assert (formats.FEW in text) == bool(marked)
+    assert ("one run in five failing" in text) == (marked is not None)
+
+
+def test_separated_runs_are_not_certain_to_improve(tmp_path: Path) -> None:
+    for method, level in (("sac", 900), ("random", 10), ("pebble", 300), ("reed", 700)):
+        teacher = "oracle" if method in ("pebble", "reed") else None
+        configs = [folders.online(method=method, teacher=teacher, seed=seed) for seed in range(3)]
+        _write(tmp_path, *configs, level=level)
+    found = json.loads(report.table(tmp_path, format="json"))["improvement"]["rows"]
+    chance = next(r["P(A > B)"] for r in found if r["A"].startswith("pebble"))
+    assert chance["point"] == 0
+    assert chance["low"] == 0
+    assert chance["high"] == pytest.approx(0.5, abs=0.005)
+
+
+def test_runs_that_do_not_differ_have_no_interval(tmp_path: Path) -> None:
+    for seed in range(6):
+        rows = [{"event": "eval", "step": s, "return": 0.1 + s / 3, "labels": 1} for s in (0, 1000)]
+        folders.write(tmp_path, folders.online(steps=1000, seed=seed), rows)
+    (row,) = json.loads(report.table(tmp_path, format="json"))["returns"]["rows"]
+    assert row["return"]["low"] is None
+    report.plot(tmp_path)
 
 
 def test_a_run_that_ended_early_is_named_and_left_out(tmp_path: Path) -> None:
@@ -321,6 +364,11 @@ def test_unknown_format_and_regret(complete: Path) -> None:
         (12345.6, "12,346"),
         (scores.Estimate(0.5), "0.500"),
         (scores.Estimate(512.31, 498.2, 530.0), "512.3 [498.2, 530.0]"),
+        (scores.Estimate(512.31, 498.2, 530.0, few=True), "512.3 [498.2, 530.0]†"),
+        (scores.Estimate(5.0, 4.99999, 5.00001), "5.00000 [4.99999, 5.00001]"),
+        (scores.Estimate(-0.0001, -0.0002, 0.4), "0.000 [0.000, 0.400]"),
+        (-0.0, "0.000"),
+        (-0.00001, "0.000"),
     ],
 )
 def test_numbers_as_people_read_them(value: formats.Value, text: str) -> None:
