@@ -90,8 +90,8 @@ def t_interval(point: np.ndarray, parts: Scores, *, kept: float = 1.0) -> Interv
     variances = np.stack([part.var(axis=-1, ddof=1) for part in parts], axis=-1) / runs
     total = variances.sum(axis=-1)
     # Rounding alone makes equal runs differ in the last bits.
-    largest = np.max([np.abs(part).max(axis=-1) for part in parts], axis=0)
-    total = np.where(total > (1e-12 * largest) ** 2, total, np.nan)
+    sizes = [np.abs(point), *(np.abs(part).max(axis=-1) for part in parts)]
+    total = np.where(total > (1e-12 * np.max(sizes, axis=0)) ** 2, total, np.nan)
     shares = variances / total[..., None]
     freedom = kept / (shares**2 / (runs - 1)).sum(axis=-1)
     half = stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total)
