@@ -4,9 +4,12 @@ B-Pref (Lee et al. 2021, released code) draws ten times as many random candidate
 about, then picks by one of these rules; `uniform` needs no more candidates than questions.
 Every rule sees segments without ground truth. Equal values are settled by the lowest index;
 candidates are random, so that favors nothing.
+
+A rule is called as rule(first, second, n, *, reward, labeled, rng, ...) and names what it needs;
+`**context` takes the rest, also what a later loop adds. Keywords with a default are settings.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,13 +32,7 @@ class Ensemble(Protocol):
 
 @registry.query("uniform")
 def uniform(
-    first: Segments,
-    second: Segments,
-    n: int,
-    *,
-    reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    first: Segments, second: Segments, n: int, *, rng: np.random.Generator, **context: Any
 ) -> Tensor:
     """n candidates at random, without replacement."""
     _enough(first, n)
@@ -44,13 +41,7 @@ def uniform(
 
 @registry.query("disagreement")
 def disagreement(
-    first: Segments,
-    second: Segments,
-    n: int,
-    *,
-    reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    first: Segments, second: Segments, n: int, *, reward: Ensemble, **context: Any
 ) -> Tensor:
     """The n pairs on whose probability the members differ most (standard deviation)."""
     _enough(first, n)
@@ -59,13 +50,7 @@ def disagreement(
 
 @registry.query("entropy")
 def entropy(
-    first: Segments,
-    second: Segments,
-    n: int,
-    *,
-    reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    first: Segments, second: Segments, n: int, *, reward: Ensemble, **context: Any
 ) -> Tensor:
     """The n pairs whose answer the members find most uncertain (mean binary entropy)."""
     _enough(first, n)
@@ -74,17 +59,11 @@ def entropy(
 
 @registry.query("kcenter")
 def kcenter(
-    first: Segments,
-    second: Segments,
-    n: int,
-    *,
-    reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    first: Segments, second: Segments, n: int, *, labeled: Preferences, **context: Any
 ) -> Tensor:
     """n pairs spread far from each other and from the labeled ones, in states (coreset)."""
     _enough(first, n)
-    return _farthest_points(first, second, n, labelled)
+    return _farthest_points(first, second, n, labeled)
 
 
 @registry.query("kcenter-disagreement")
@@ -94,13 +73,13 @@ def kcenter_disagreement(
     n: int,
     *,
     reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    labeled: Preferences,
+    **context: Any,
 ) -> Tensor:
     """The half with the largest disagreement, then k-center among them."""
     _enough(first, n)
     kept = _largest(_disagreement(reward, first, second), _half(first, n))
-    return kept[_farthest_points(first[kept], second[kept], n, labelled)]
+    return kept[_farthest_points(first[kept], second[kept], n, labeled)]
 
 
 @registry.query("kcenter-entropy")
@@ -110,13 +89,13 @@ def kcenter_entropy(
     n: int,
     *,
     reward: Ensemble,
-    labelled: Preferences,
-    rng: np.random.Generator,
+    labeled: Preferences,
+    **context: Any,
 ) -> Tensor:
     """The half with the largest entropy, then k-center among them."""
     _enough(first, n)
     kept = _largest(_entropy(reward, first, second), _half(first, n))
-    return kept[_farthest_points(first[kept], second[kept], n, labelled)]
+    return kept[_farthest_points(first[kept], second[kept], n, labeled)]
 
 
 def _enough(candidates: Segments, n: int) -> None:
@@ -159,7 +138,7 @@ def _entropy(reward: Ensemble, first: Segments, second: Segments) -> Tensor:
     return (torch.special.entr(p) + torch.special.entr(1 - p)).mean(0)
 
 
-def _farthest_points(first: Segments, second: Segments, n: int, labelled: Preferences) -> Tensor:
+def _farthest_points(first: Segments, second: Segments, n: int, labeled: Preferences) -> Tensor:
     """Greedy k-center: again and again the pair farthest from its nearest labeled or chosen one.
 
     The feature of a pair is all states of both segments, not normalized, padding as zeros (B-Pref
@@ -170,9 +149,9 @@ def _farthest_points(first: Segments, second: Segments, n: int, labelled: Prefer
     center = features.mean(0)  # distances stay, and large offsets no longer cost precision
     features = features - center
     nearest = torch.full((len(features),), torch.inf, device=features.device)
-    for start in range(0, len(labelled), LABELED_AT_ONCE):
+    for start in range(0, len(labeled), LABELED_AT_ONCE):
         part = slice(start, start + LABELED_AT_ONCE)
-        others = _features(labelled.first[part], labelled.second[part]) - center
+        others = _features(labeled.first[part], labeled.second[part]) - center
         nearest = torch.minimum(nearest, torch.cdist(features, others).amin(1))
     chosen = torch.empty(n, dtype=torch.long, device=features.device)
     for k in range(n):

@@ -37,17 +37,17 @@ def random_segments(n: int, seed: int) -> Segments:
     return segments(np.random.default_rng(seed).normal(size=(n, LENGTH, OBS)))
 
 
-def labeled(n: int, seed: int = 9) -> Preferences:
+def pairs(n: int, seed: int = 9) -> Preferences:
     preferences = Preferences(OBS, 2, length=LENGTH)
     preferences.add(random_segments(n, seed), random_segments(n, seed + 1), torch.zeros(n))
     return preferences
 
 
-def ask(name: str, first, second, n, p=((0.5,),), labelled=None, seed=0) -> list[int]:
+def ask(name: str, first, second, n, p=((0.5,),), labeled=None, seed=0) -> list[int]:
     rng = np.random.default_rng(seed)
     query = registry.resolve("query", name)
-    labelled = labeled(0) if labelled is None else labelled
-    return query(first, second, n, reward=Fixed(p), labelled=labelled, rng=rng).tolist()
+    labeled = pairs(0) if labeled is None else labeled
+    return query(first, second, n, reward=Fixed(p), labeled=labeled, rng=rng).tolist()
 
 
 def features(first: Segments, second: Segments) -> np.ndarray:
@@ -74,23 +74,23 @@ def brute_force_kcenter(candidates: np.ndarray, known: np.ndarray, n: int) -> li
 @given(st.integers(1, 40), st.integers(0, 20), st.floats(0, 1), st.integers(0, 99))
 def test_kcenter_is_the_greedy_farthest_point_rule(total, known, share, seed) -> None:
     first, second = random_segments(total, seed), random_segments(total, seed + 100)
-    preferences, n = labeled(known), round(share * total)
+    preferences, n = pairs(known), round(share * total)
     expected = brute_force_kcenter(
         features(first, second), features(preferences.first, preferences.second), n
     )
-    assert ask("kcenter", first, second, n, labelled=preferences) == expected
+    assert ask("kcenter", first, second, n, labeled=preferences) == expected
 
 
 def test_kcenter_is_the_same_far_from_the_origin_and_in_chunks(monkeypatch) -> None:
     first, second = random_segments(50, 1), random_segments(50, 2)
-    expected = ask("kcenter", first, second, 20, labelled=labeled(30))
+    expected = ask("kcenter", first, second, 20, labeled=pairs(30))
     monkeypatch.setattr(queries, "LABELED_AT_ONCE", 7)
-    assert ask("kcenter", first, second, 20, labelled=labeled(30)) == expected
+    assert ask("kcenter", first, second, 20, labeled=pairs(30)) == expected
     moved = Preferences(OBS, 2, length=LENGTH)
-    old = labeled(30)
+    old = pairs(30)
     moved.add(segments(old.first.obs + 100), segments(old.second.obs + 100), torch.zeros(30))
     far = segments(first.obs + 100), segments(second.obs + 100)
-    assert ask("kcenter", *far, 20, labelled=moved) == expected
+    assert ask("kcenter", *far, 20, labeled=moved) == expected
 
 
 def test_kcenter_never_picks_a_pair_twice_even_among_identical_ones() -> None:
@@ -113,7 +113,7 @@ def test_disagreement_and_entropy_take_the_largest_with_lowest_index_on_ties() -
 def test_mixed_rules_are_kcenter_on_the_better_half(total: int, seed: int) -> None:
     first, second = random_segments(total, seed), random_segments(total, seed + 100)
     p, n = np.random.default_rng(seed).random((3, total)), total // 4
-    known = labeled(5)
+    known = pairs(5)
     entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean(0)
     for name, score in (("kcenter-disagreement", p.std(0)), ("kcenter-entropy", entropy)):
         half = np.argsort(-score)[: max(n, total // 2)]
@@ -148,56 +148,61 @@ def test_registered_queries_keep_the_contract(name: str) -> None:
     assert violations(registry.resolve("query", name)) == []
 
 
-def sound(first, second, n, *, reward, labelled, rng):
+def sound(first, second, n, *, reward, labeled, rng, **context):
     return torch.as_tensor(rng.permutation(len(first))[:n])
 
 
-def numpy_array(first, second, n, *, reward, labelled, rng):
+def closed(first, second, n, *, reward, labeled, rng):
+    return sound(first, second, n, reward=reward, labeled=labeled, rng=rng)
+
+
+def numpy_array(first, second, n, *, reward, labeled, rng, **context):
     return rng.permutation(len(first))[:n]
 
 
-def too_many(first, second, n, *, reward, labelled, rng):
+def too_many(first, second, n, *, reward, labeled, rng, **context):
     return torch.arange(len(first))
 
 
-def repeating(first, second, n, *, reward, labelled, rng):
+def repeating(first, second, n, *, reward, labeled, rng, **context):
     return torch.zeros(n, dtype=torch.long)
 
 
-def off_by_one(first, second, n, *, reward, labelled, rng):
+def off_by_one(first, second, n, *, reward, labeled, rng, **context):
     return torch.as_tensor(rng.permutation(len(first))[:n]) + 1
 
 
-def global_numpy(first, second, n, *, reward, labelled, rng):
+def global_numpy(first, second, n, *, reward, labeled, rng, **context):
     return torch.as_tensor(np.random.permutation(len(first))[:n])  # noqa: NPY002
 
 
-def global_torch(first, second, n, *, reward, labelled, rng):
+def global_torch(first, second, n, *, reward, labeled, rng, **context):
     return torch.randperm(len(first))[:n]
 
 
-def global_python(first, second, n, *, reward, labelled, rng):
+def global_python(first, second, n, *, reward, labeled, rng, **context):
     return torch.tensor(random.sample(range(len(first)), n), dtype=torch.long)
 
 
-def own_entropy(first, second, n, *, reward, labelled, rng):
+def own_entropy(first, second, n, *, reward, labeled, rng, **context):
     return torch.as_tensor(np.random.default_rng().permutation(len(first))[:n])
 
 
-def peeking(first, second, n, *, reward, labelled, rng):
+def peeking(first, second, n, *, reward, labeled, rng, **context):
     return torch.argsort(second.ground_truth.sum(1) - first.ground_truth.sum(1))[:n]
 
 
-def mutating(first, second, n, *, reward, labelled, rng):
+def mutating(first, second, n, *, reward, labeled, rng, **context):
     first.obs.sub_(first.obs.mean())
     return torch.arange(n)
 
 
-def needs_labels(first, second, n, *, reward, labelled, rng):
-    return torch.arange(n) + 0 * labelled.labels.argmax()
+def needs_labels(first, second, n, *, reward, labeled, rng, **context):
+    return torch.arange(n) + 0 * labeled.labels.argmax()
 
 
 LIARS = [
+    (closed, "takes no **context"),
     (numpy_array, "returns ndarray; expected a LongTensor [7]"),
     (too_many, "returns torch.int64 [60]; expected a LongTensor [7]"),
     (repeating, "an index twice"),

@@ -1,5 +1,6 @@
 """What every query rule promises, checked: valid indices, replayable, blind to the ground truth."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,17 @@ class LinearEnsemble:
 def violations(query: Query) -> list[str]:
     """Every broken promise of a query rule, one sentence each; empty if sound.
 
-    Checks that it returns n distinct indices of candidates as a LongTensor, also with nothing
-    labeled yet, all candidates or none asked; that randomness comes from `rng` only; that it
-    leaves what it is given alone; and that it does without ground truth.
+    Checks that it can be called with more than it uses; that it returns n distinct indices of
+    candidates as a LongTensor, also with nothing labeled yet, all candidates or none asked; that
+    randomness comes from `rng` only; that it leaves what it is given alone; and that it does
+    without ground truth.
     """
     found: list[str] = []
+    taken = inspect.signature(query).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in taken):
+        found.append(
+            "takes no **context; expected it last, for what a loop offers and the rule does not use"
+        )
     for candidates, n, labeled in CASES:
         try:
             found += _case(query, candidates, n, labeled)
@@ -73,20 +80,19 @@ def _ask(query: Query, given: dict[str, Any], n: int) -> Any:
         given["second"],
         n,
         reward=LinearEnsemble(),
-        labelled=given["labelled"],
+        labeled=given["labeled"],
         rng=np.random.default_rng(0),
     )
 
 
-def _inputs(candidates: int, labeled: int) -> dict[str, Any]:
+def _inputs(candidates: int, known: int) -> dict[str, Any]:
     g = torch.Generator().manual_seed(candidates)
-    labelled = Preferences(3, 2, length=5)
-    first, second = _segments(labeled, g), _segments(labeled, g)
-    labelled.add(first, second, torch.zeros(labeled))
+    labeled = Preferences(3, 2, length=5)
+    labeled.add(_segments(known, g), _segments(known, g), torch.zeros(known))
     return {
         "first": _segments(candidates, g),
         "second": _segments(candidates, g),
-        "labelled": labelled,
+        "labeled": labeled,
     }
 
 
@@ -101,11 +107,11 @@ def _tensors(given: dict[str, Any]) -> dict[str, Tensor]:
     sides = {
         "first": given["first"],
         "second": given["second"],
-        "labelled.first": given["labelled"].first,
-        "labelled.second": given["labelled"].second,
+        "labeled.first": given["labeled"].first,
+        "labeled.second": given["labeled"].second,
     }
     found = {f"{side}.{k}": v for side, s in sides.items() for k, v in s.tensors().items()}
-    return {**found, "labelled.labels": given["labelled"].labels}
+    return {**found, "labeled.labels": given["labeled"].labels}
 
 
 def check(name: str) -> list[str]:

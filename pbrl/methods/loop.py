@@ -79,7 +79,7 @@ def train(run: "Run", cfg: Any, parts: Parts) -> None:
             first = episodes.sample(n * wide, cfg.segment_length, rng)
             second = episodes.sample(n * wide, cfg.segment_length, rng)
             seen = first.without_reward(), second.without_reward()
-            asked = query(*seen, n, reward=reward, labelled=labels, rng=rng)
+            asked = query(*seen, n, reward=reward, labeled=labels, rng=rng)
             labels.add(first[asked], second[asked], run.ask(first[asked], second[asked]))
             fit = reward.fit(labels, epochs=cfg.reward_epochs)
             agent.replay.relabel(reward)

@@ -82,7 +82,7 @@ OTHERS = {
     ),
     "query": (
         '@registry.query("test-liar-query")\n'
-        "def liar(first, second, n, *, reward, labelled, rng):\n"
+        "def liar(first, second, n, *, reward, labeled, rng, **context):\n"
         '    """Picks at random from the global generator."""\n'
         "    return torch.as_tensor(np.random.permutation(len(first))[:n])\n"
     ),
