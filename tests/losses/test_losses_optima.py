@@ -87,7 +87,8 @@ def test_losses_that_follow_the_majority_only() -> None:
     mae = losses.mae(u, 0 * u, p)
     assert mae.argmin().item() == len(u) - 1
     tie = losses.hinge(u, 0 * u, 0.5)
-    assert torch.allclose(tie[u.abs() <= 1], torch.ones(1, dtype=torch.float64))
+    flat = tie[u.abs() <= 1]
+    assert torch.allclose(flat, torch.ones_like(flat))
     assert torch.allclose(losses.mae(u, 0 * u, 0.5), torch.full_like(u, 0.5))
 
 
