@@ -2,12 +2,14 @@
 
 import faulthandler
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bandits.detector import detections
 from bandits.lower_bounds import lower_bound_constant
+from bandits.regret import GAP, OTHER, REGRETS
 from bandits.rng import generator
 from bandits.simulate import PROBLEM, simulate
 from bandits.winners import borda_winners, copeland_winners
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from pbrl.store import Cell
 
 BOUNDED = ("average", "strong")  # regrets with a known lower bound above 0
+SLOPE = (
+    "the least slope of expected regret against ln T as T grows, for any algorithm that does well "
+    "on every matrix (Komiyama et al. 2015); not a bound on regret itself"
+)
+# Counted over the repetitions of a cell.
+NO_CONDORCET, ALL_COPELAND, ALL_BORDA = "no Condorcet winner", "all Copeland", "all Borda"
 BATCH_SECONDS = 1.0  # repetitions are simulated in batches of about this long,
 BATCH_PAIRS = 2**22  # which hold at most this many pairs' numbers of duels
 
@@ -31,6 +39,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
     repetitions, horizon = config["repetitions"], config["horizon"]
     restored = cell.restore()
     done = restored[1] if restored else 0
+    seen = Counter(restored[0] if restored else {})
     batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
     due = time.monotonic() + config["execution"]["checkpoint_seconds"]
     problem = _instance("problem", config["problem"])
@@ -39,7 +48,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
         while done < repetitions:
             heart.beat()
             if done > began and (Stop.signal is not None or time.monotonic() >= due):
-                cell.checkpoint({}, step=done)
+                cell.checkpoint(dict(seen), step=done)
                 due = time.monotonic() + config["execution"]["checkpoint_seconds"]
             if Stop.signal is not None:
                 raise Interrupted(Stop.signal)
@@ -51,7 +60,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
                 seed=config["seed"],
                 first_repetition=done,
             )
-            _journal(cell, result, done, _Ends(problem, algorithm, config))
+            _journal(cell, result, done, _Ends(problem, algorithm, config, seen))
             done += len(result.resets)
             seconds += result.seconds
             compile_seconds += result.compile_seconds
@@ -66,6 +75,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
         "duels_per_second": rate,
         "compile_seconds": compile_seconds,
         **_facts(problem, horizon),
+        "notes": _notes(seen, repetitions),
     }
 
 
@@ -82,7 +92,34 @@ def _facts(problem: Any, horizon: int) -> dict[str, Any]:
         bound = {name: lower_bound_constant(problem.matrices[0], name) for name in BOUNDED}
     except ValueError:
         return {}  # no Condorcet winner, so no such bound
-    return {"lower_bound": bound}
+    return {"lower_bound": bound, "lower_bound_meaning": SLOPE}
+
+
+def _notes(seen: Counter[str], repetitions: int) -> list[str]:
+    """What a reader must know of the numbers: which are missing, and why; nothing if none is."""
+
+    def where(what: str) -> str:
+        return "" if seen[what] == repetitions else f" in {seen[what]} of {repetitions} repetitions"
+
+    notes = []
+    if seen[NO_CONDORCET]:
+        undefined = ", ".join(name for name, (what, _) in REGRETS.items() if what in (GAP, OTHER))
+        notes.append(
+            f"no arm beats every other (no Condorcet winner){where(NO_CONDORCET)}: {undefined} "
+            "regret compare with that arm, so they are undefined and left out; copeland and borda "
+            "regret are not"
+        )
+        notes.append("correct: the arm named is a Copeland winner, one of those that beat the most")
+    for what, winner, column in (
+        (ALL_COPELAND, "Copeland", "correct"),
+        (ALL_BORDA, "Borda", "correct_borda"),
+    ):
+        if seen[what]:
+            notes.append(
+                f"every arm is a {winner} winner{where(what)}, so no answer could be wrong: "
+                f"{column} is left out"
+            )
+    return notes
 
 
 def _instance(kind: str, config: dict[str, Any]) -> Any:
@@ -97,17 +134,24 @@ def _instance(kind: str, config: dict[str, Any]) -> Any:
 
 
 class _Ends:
-    """What became of one repetition: the answer, the duels it took, the changes it noticed."""
+    """What became of one repetition: the answer, the duels it took, the changes it noticed.
 
-    def __init__(self, problem: Any, algorithm: Any, config: dict[str, Any]) -> None:
+    `seen` counts the repetitions in which something is undefined, for `_notes`.
+    """
+
+    def __init__(
+        self, problem: Any, algorithm: Any, config: dict[str, Any], seen: Counter[str]
+    ) -> None:
         self.problem, self.algorithm, self.config = problem, algorithm, config
+        self.seen = seen
 
     def row(self, r: int, winner: int, plays: np.ndarray, resets: np.ndarray) -> dict[str, Any]:
         """The arm named at the end, judged by the matrix of that time, and the duels it took.
 
         `samples` are duels of different arms. `correct`: it is a Copeland winner (the Condorcet
-        winner where there is one); `correct_borda`: a Borda winner; `beaten_by`: the largest gap by
-        which another arm beats it, so at most epsilon for an epsilon-maximum.
+        winner where there is one); `correct_borda`: a Borda winner; both only where some arm is
+        not. `beaten_by`: the largest gap by which another arm beats it, so at most epsilon for an
+        epsilon-maximum.
         A monitor (an algorithm with `span(K, T)`) is also judged by its restarts: mean delay of the
         changes noticed within its span, false alarms, missed changes.
         """
@@ -120,9 +164,15 @@ class _Ends:
         p = getattr(problem, "truth", problem.matrices)[last]
         samples = int(plays.sum() - np.trace(plays))
         row: dict[str, Any] = {"winner": winner, "resets": len(resets), "samples": samples}
+        for column, what, winners in (
+            ("correct", ALL_COPELAND, copeland_winners(p)),
+            ("correct_borda", ALL_BORDA, borda_winners(p)),
+        ):
+            if len(winners) == len(p):
+                self.seen[what] += 1
+            elif winner >= 0:
+                row[column] = int(winner in winners)
         if winner >= 0:
-            row["correct"] = int(winner in copeland_winners(p))
-            row["correct_borda"] = int(winner in borda_winners(p))
             row["beaten_by"] = float(p[:, winner].max() - 0.5)
         if hasattr(self.algorithm, "span"):
             span = self.algorithm.span(problem.matrices.shape[1], horizon)
@@ -133,12 +183,16 @@ class _Ends:
 
 
 def _journal(cell: "Cell", result: Any, first: int, ends: _Ends) -> None:
-    """One row per repetition and checkpoint, one per repetition for what happened at its end."""
-    known = {name: values for name, values in result.regret.items() if not np.isnan(values).all()}
+    """One row per repetition and checkpoint, one per repetition for what happened at its end.
+
+    A regret that becomes undefined in a repetition is left out of all rows of that repetition.
+    """
     for r in range(len(result.resets)):
+        known = {name: v[r] for name, v in result.regret.items() if not np.isnan(v[r]).any()}
+        ends.seen[NO_CONDORCET] += len(known) < len(result.regret)
         for c, t in enumerate(result.checkpoints.tolist()):
             row = {"event": "regret", "repetition": first + r, "t": t}
-            cell.journal(row | {name: float(values[r, c]) for name, values in known.items()})
+            cell.journal(row | {name: float(values[c]) for name, values in known.items()})
         end = ends.row(first + r, int(result.winner[r, -1]), result.plays[r], result.resets[r])
         cell.journal({"event": "end", "repetition": first + r} | end)
         for t in result.resets[r].tolist():

@@ -2,19 +2,25 @@
 
 import pytest
 
-from pbrl import suite
+from bandits.preferences import RandomProblem, stationary
+from bandits.problems.published import published_matrix
+from pbrl import registry, suite
 from pbrl.check.method import MemoryCell
 from pbrl.errors import CellError, ConfigError
 from pbrl.run import bandit
 
 
-def run(problem, algorithm, *, horizon=3000, repetitions=4) -> tuple[dict, list[dict]]:
+def config(problem, algorithm, *, horizon=3000, repetitions=4) -> dict:
     block = {
         "kind": "bandit", "problem": problem, "algorithm": algorithm, "horizon": horizon,
         "repetitions": repetitions,
     }  # fmt: skip
-    (config,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block]})
-    cell = MemoryCell(config)
+    (found,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block]})
+    return found
+
+
+def run(problem, algorithm, **how) -> tuple[dict, list[dict]]:
+    cell = MemoryCell(config(problem, algorithm, **how))
     return bandit.execute(cell), cell.rows  # type: ignore[arg-type]
 
 
@@ -71,3 +77,71 @@ def test_whose_fault_a_bad_parameter_is() -> None:
         run({"name": "arithmetic", "K": -3}, "uniform")
     with pytest.raises(CellError, match="detect on six-rankers"):
         run("six-rankers", "detect", horizon=2)
+
+
+ROCK_PAPER_SCISSORS = {"name": "cyclic-blocks", "blocks": 1}
+
+
+def test_without_a_condorcet_winner_it_is_said_what_is_missing_and_why() -> None:
+    summary, rows = run("mslr5-noncondorcet", "rucb")
+    undefined, correct = summary["notes"]
+    assert "no Condorcet winner): average, unhalved, strong, weak, binary_strong, binary_weak" in (
+        undefined
+    )
+    assert "Copeland winner" in correct
+    assert all({"copeland", "borda"} <= row.keys() for row in rows if row["event"] == "regret")
+    assert not any("average" in row or "weak" in row for row in rows)
+    assert "lower_bound" not in summary
+
+
+def test_an_answer_that_cannot_be_wrong_is_not_called_correct() -> None:
+    summary, rows = run(ROCK_PAPER_SCISSORS, "ccb")
+    assert not any("correct" in row or "correct_borda" in row for row in ends(rows))
+    assert [note for note in summary["notes"] if "every arm is a Copeland winner, so" in note]
+    assert [note for note in summary["notes"] if "every arm is a Borda winner, so" in note]
+
+
+def test_a_problem_with_a_condorcet_winner_needs_no_notes() -> None:
+    summary, _ = run("six-rankers", "rucb")
+    assert summary["notes"] == []
+    assert "slope" in summary["lower_bound_meaning"]
+
+
+def test_repetitions_without_a_winner_are_counted_also_across_a_resume(monkeypatch) -> None:
+    """Each repetition either has every row of a regret or none; the count survives a stop."""
+
+    def either(rng):
+        return stationary(published_matrix("mslr5" if rng.random() < 0.5 else NONE))
+
+    NONE = "mslr5-noncondorcet"
+    with registry.temporarily("problem", "either", lambda: RandomProblem(either)):
+        summary, rows = run("either", "uniform", repetitions=40, horizon=50)
+        monkeypatch.setattr(bandit, "BATCH_SECONDS", 0.0)  # one repetition after another
+        alone = run("either", "uniform", repetitions=40, horizon=50)
+        assert alone == (summary | {k: alone[0][k] for k in TIMES}, rows)
+        with monkeypatch.context() as stopping:
+            cell = stopped_after(stopping, 7, "either")
+        resumed = bandit.execute(cell)  # type: ignore[arg-type]
+    without = {r["repetition"] for r in rows if r["event"] == "regret" and "average" not in r}
+    assert 5 < len(without) < 35
+    assert f"in {len(without)} of 40 repetitions" in summary["notes"][0]
+    assert (resumed["notes"], cell.rows) == (summary["notes"], rows)
+
+
+TIMES = ("duels_per_second", "compile_seconds")
+
+
+def stopped_after(stopping, repetitions: int, problem: str) -> MemoryCell:
+    """A cell that was told to stop in the middle, with its checkpoint."""
+    cell = MemoryCell(config(problem, "uniform", repetitions=40, horizon=50))
+    journal = cell.journal
+
+    def journal_and_stop(row: dict) -> None:
+        journal(row)
+        if row["event"] == "end" and row["repetition"] == repetitions:
+            stopping.setattr(bandit.Stop, "signal", 15)
+
+    stopping.setattr(cell, "journal", journal_and_stop)
+    with pytest.raises(bandit.Interrupted):
+        bandit.execute(cell)  # type: ignore[arg-type]
+    return cell
