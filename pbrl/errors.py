@@ -1,7 +1,16 @@
 """One error per party at fault; messages say what was found, what was expected, what to do."""
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+_NOT_THE_USERS = (  # the standard library, installed packages, and this one
+    *(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")),
+    *(str(Path(__file__).parent.parent / name) + "/" for name in ("pbrl", "envs", "bandits")),
+    "<",
+)
 
 
 class PbrlError(Exception):
@@ -26,6 +35,15 @@ class CellError(PbrlError):
 
 class EnvironmentFault(CellError):
     """An environment broke its contract while a cell was running: NaN, exception or hang."""
+
+
+def where(error: BaseException) -> str:
+    """The innermost line of a user's file that an error came through: " (my.py, line 3)", or ""."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+            place = f" ({Path(frame.f_code.co_filename).name}, line {line})"
+    return place
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """What a method promises: it learns from labels alone, resumes exactly and draws from the run."""
 
 import copy
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-import pbrl.run.run as run_module
-from pbrl import registry, suite
+import envs
+from envs.pointmass import PointMass
+from pbrl import registry, run, suite
 from pbrl.check.global_random import global_randomness
-from pbrl.errors import PbrlError
+from pbrl.errors import PbrlError, where
 from pbrl.run.signals import Interrupted, Stop
 from pbrl.store.checkpoint import read_state, write_state
 
@@ -35,13 +37,32 @@ STEPS, LABELS, EVAL_EVERY = 260, 16, 37  # 37 does not divide the horizon: stops
 
 
 class Coin:
-    """A teacher that ignores what it is shown."""
+    """A teacher that ignores what it is shown, and counts in the class what it is asked."""
+
+    asked = 0
 
     def label(self, first: Any, second: Any, rng: np.random.Generator) -> np.ndarray:
+        Coin.asked += len(first)
         return (rng.random(len(first)) < 0.5).astype(float)
 
     def probability(self, first: Any, second: Any) -> np.ndarray:
         return np.full(len(first), 0.5)
+
+
+class Noise(PointMass):
+    """The same motions under other true rewards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = np.random.default_rng(0)
+
+    def step(self, action: np.ndarray) -> Any:
+        obs, _, terminated, truncated, _ = super().step(action)
+        success = float(self.noise.random() < 0.5)
+        return obs, self.noise.random(), terminated, truncated, {"success": success}
+
+
+NOISE = dataclasses.replace(envs.spec("pointmass"), name="check-noise", entry_point=Noise)
 
 
 class MemoryCell:
@@ -72,34 +93,23 @@ class MemoryCell:
         return copy.deepcopy(state), step
 
 
-def _execute(cell: MemoryCell, *, reward_noise: bool = False) -> dict[str, Any]:
-    """Run the cell; with `reward_noise` the true reward it sees is noise instead."""
-    original = run_module.ActingEnv.step
-    noise = np.random.default_rng(0)
-
-    def noisy(self: Any, action: np.ndarray) -> Any:
-        transition = original(self, action)
-        end = transition.episode
-        if end is not None:
-            success = None if end.success is None else float(noise.random() < 0.5)
-            end = end._replace(ret=float(noise.normal()), success=success)
-        return transition._replace(reward=float(noise.normal()), episode=end)
-
-    if reward_noise:
-        run_module.ActingEnv.step = noisy  # type: ignore[method-assign]
+def _execute(cell: MemoryCell) -> dict[str, Any]:
+    """Run the cell to its end, again after the pretended signal."""
     try:
-        return run_module.execute(cell)  # type: ignore[arg-type]
+        return run.execute(cell)  # type: ignore[arg-type]
     except Interrupted:
         Stop.signal = None
-        return run_module.execute(cell)  # type: ignore[arg-type]
+        return run.execute(cell)  # type: ignore[arg-type]
     finally:
         Stop.signal = None
-        run_module.ActingEnv.step = original  # type: ignore[method-assign]
 
 
 def check(name: str) -> list[str]:
     entry = registry.describe("method", name)
-    with registry.temporarily("teacher", "check-coin", Coin):
+    with (
+        registry.temporarily("teacher", "check-coin", Coin),
+        registry.temporarily("env", NOISE.name, NOISE),
+    ):
         return _check_method(name, entry)
 
 
@@ -119,14 +129,22 @@ def _check_method(name: str, entry: registry.Entry) -> list[str]:
     }
     (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
     whole = MemoryCell(config)
+    Coin.asked = 0
     try:
         ended = _execute(whole)
     except PbrlError as error:
         return [f"a run of {STEPS} steps on pointmass fails: {error}"]
     except Exception as error:
-        return [f"a run of {STEPS} steps on pointmass raises {type(error).__name__}: {error}"]
+        what = f"{type(error).__name__}: {error}{where(error)}"
+        return [f"a run of {STEPS} steps on pointmass raises {what}"]
     expected, weights = _digest(ended), _digest(ended["weights"])
     found = []
+    counted = ended["counts"]["asked"]
+    if Coin.asked != counted:
+        found.append(
+            f"got {Coin.asked} labels of which {counted} were counted; expected run.ask to be the "
+            "only way to a label"
+        )
     if not any(row["event"] == "eval" for row in whole.rows):
         found.append(
             "no evaluation was logged; drive the run with `for step in run.loop(cfg.steps)`"
@@ -149,8 +167,8 @@ def _check_method(name: str, entry: registry.Entry) -> list[str]:
             )
             break
     if learns:
-        cell = MemoryCell(config)
-        if _digest(_execute(cell, reward_noise=True)["weights"]) != weights:
+        noisy = MemoryCell(config | {"env": config["env"] | {"name": NOISE.name}})
+        if _digest(_execute(noisy)["weights"]) != weights:
             found.append(
                 "with other true rewards but the same labels it learns something else; expected "
                 "labels to be all it learns from (run.step(...).reward is for SAC and evaluators)"

@@ -29,7 +29,7 @@ def preload(names: Sequence[Sequence[str]]) -> None:
     import safetensors.torch  # noqa: F401
     import torch
 
-    import pbrl.run.run  # noqa: F401
+    import pbrl.run.online  # noqa: F401
     from pbrl import registry
 
     torch.set_num_threads(1)

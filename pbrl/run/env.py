@@ -1,13 +1,15 @@
 """An environment as a run acts in it: resets by itself, and is blamed for what it gets wrong."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
 import envs
-from pbrl.errors import CellError, EnvironmentFault
+from pbrl.errors import CellError, EnvironmentFault, where
 from pbrl.run.seeds import stream_int
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class EpisodeEnd(NamedTuple):
@@ -58,17 +60,14 @@ class ActingEnv:
         self.obs = np.array(obs, dtype=np.float32)
         self._check(self.obs, 0.0, None)
 
-    def step(self, action: np.ndarray) -> Transition:
+    def step(self, action: Any) -> Transition:
         """One step of the environment, and a reset when that ends the episode.
 
-        Raises EnvironmentFault for an exception, NaN or a malformed result, and FloatingPointError
-        for an action that is not finite, which is the agent's fault.
+        Raises EnvironmentFault for what the environment does wrong (an exception, a malformed
+        result, a number that is not finite, an end its registration does not declare), and
+        CellError or, if it is not finite, FloatingPointError for a wrong action.
         """
-        if not np.isfinite(action).all():
-            raise FloatingPointError(
-                f"the agent's action is not finite{self._place(action)}: it diverged; lower the "
-                "learning rate"
-            )
+        action = self._checked(action)
         next_obs, reward, terminated, truncated, success = self._guarded(
             lambda: self._results(action), "step", action
         )
@@ -80,6 +79,7 @@ class ActingEnv:
             self.success = max(self.success or 0.0, success)
         obs, end = self.obs, None
         if terminated or truncated:
+            self._check_end(terminated)
             end = EpisodeEnd(self.ret, self.length, self.success)
             self.episodes += 1
             self._start_episode()
@@ -87,46 +87,93 @@ class ActingEnv:
             self.obs = next_obs
         return Transition(obs, action, reward, next_obs, terminated, truncated, end)
 
-    def _results(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, float | None]:
+    def _checked(self, action: Any) -> Any:
+        """The action in the environment's form: float32 [A] in [-1, 1], or an index."""
+        space = self.env.action_space
+        if isinstance(space, Discrete):
+            if isinstance(action, bool) or not space.contains(action):
+                last = space.start + space.n - 1
+                raise self._wrong_action(action, f"a whole number from {space.start} to {last}")
+            return action
+        assert space.shape is not None
+        expected = f"a float32 array [{space.shape[0]}] in [-1, 1]"
+        if not isinstance(action, np.ndarray) or action.dtype.kind != "f":
+            raise self._wrong_action(action, expected)
+        if action.shape != space.shape:
+            raise self._wrong_action(action, expected)
+        if not np.isfinite(action).all():
+            raise FloatingPointError(
+                f"the agent's action is not finite{self._place(action)}: it diverged; lower the "
+                "learning rate"
+            )
+        if np.abs(action).max() > 1:
+            raise self._wrong_action(action, f"{expected}: clip it, or squash it with tanh")
+        return action.astype(np.float32)  # a copy: an environment may write into what it is given
+
+    def _wrong_action(self, action: Any, expected: str) -> CellError:
+        found = _shown(action)
+        if isinstance(action, np.ndarray):
+            found = f"{action.dtype} {list(action.shape)} {found}"
+        return CellError(
+            f"the agent's action is {type(action).__name__} {found} (step {self.steps} of stream "
+            f"{self.stream!r}); expected {expected}"
+        )
+
+    def _results(self, action: Any) -> tuple[np.ndarray, float, bool, bool, float | None]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         success = float(info["success"]) if self.env.spec_info.success_key is not None else None
         obs = np.array(obs, dtype=np.float32)  # a copy: an environment may reuse its buffer
         return obs, float(reward), bool(terminated), bool(truncated), success
 
-    def _guarded(self, call: Any, verb: str, action: np.ndarray | None) -> Any:
+    def _guarded(self, call: Any, verb: str, action: Any) -> Any:
         try:
             return call()
         except CellError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFault(
                 f"environment {self.name!r} raised {type(error).__name__} in {verb}: {error}"
-                f"{self._place(action)}"
+                f"{self._place(action)}{where(error)}"
             ) from error
 
-    def _check(self, obs: np.ndarray, reward: float, action: np.ndarray | None) -> None:
+    def _check(self, obs: np.ndarray, reward: float, action: Any) -> None:
         if obs.shape != self.env.observation_space.shape:
-            raise EnvironmentFault(
-                f"environment {self.name!r} returned an observation of shape {obs.shape}; expected "
-                f"{self.env.observation_space.shape}{self._place(action)}"
+            raise self._fault(
+                f"returned an observation of shape {obs.shape}; expected "
+                f"{self.env.observation_space.shape}",
+                action,
             )
-        if not math.isfinite(reward):
-            raise EnvironmentFault(
-                f"environment {self.name!r} returned reward {reward}; expected a finite number"
-                f"{self._place(action)}"
+        if not abs(reward) <= LARGEST:
+            raise self._fault(
+                f"returned reward {reward}; expected a finite number that float32 holds", action
             )
         if not np.isfinite(obs).all():
-            where = np.flatnonzero(~np.isfinite(obs)).tolist()
-            raise EnvironmentFault(
-                f"environment {self.name!r} returned an observation that is not finite at "
-                f"index {where}{self._place(action)}"
+            indices = np.flatnonzero(~np.isfinite(obs)).tolist()
+            raise self._fault(
+                f"returned an observation that is not finite at index {indices}", action
             )
 
-    def _place(self, action: np.ndarray | None) -> str:
+    def _check_end(self, terminated: bool) -> None:
+        """An episode ends at the declared horizon, or earlier for good where that is declared."""
+        spec = self.env.spec_info
+        if terminated and not spec.early_termination:
+            raise self._fault(
+                f"terminated an episode at step {self.length}; expected early_termination=True in "
+                f"its registration, or truncation at its horizon of {spec.horizon} steps"
+            )
+        if not terminated and self.length < spec.horizon:
+            raise self._fault(
+                f"truncated an episode at step {self.length}; expected the declared horizon of "
+                f"{spec.horizon} steps: declare horizon={self.length}, or lift its own time limit"
+            )
+
+    def _fault(self, what: str, action: Any = None) -> EnvironmentFault:
+        return EnvironmentFault(f"environment {self.name!r} {what}{self._place(action)}")
+
+    def _place(self, action: Any) -> str:
         if action is None:
             return f" (episode {self.episodes} of stream {self.stream!r})"
-        shown = np.array2string(np.asarray(action), precision=4, threshold=12)
-        return f" (step {self.steps} of stream {self.stream!r}, action {shown})"
+        return f" (step {self.steps} of stream {self.stream!r}, action {_shown(action)})"
 
     def state_dict(self) -> dict[str, Any]:
         own = {
@@ -148,4 +195,10 @@ class ActingEnv:
         self.length, self.success = state["length"], state["success"]
 
     def close(self) -> None:
-        self.env.close()
+        self._guarded(self.env.close, "close", None)
+
+
+def _shown(action: Any) -> str:
+    if isinstance(action, np.ndarray):
+        return np.array2string(action, precision=9, threshold=12)
+    return f"{action!r:.80}"

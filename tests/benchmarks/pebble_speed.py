@@ -21,7 +21,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import envs
 from pbrl.methods import pebble
-from pbrl.run import ActingEnv
+from pbrl.run.env import ActingEnv
 
 ENV, BLOCK = "walker-walk", 100
 BPREF_UPDATE, BPREF_REWARD = 11.7, 0.37  # ms, B-Pref's own code, same networks and batch

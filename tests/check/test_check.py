@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 import pbrl.registry as registry
+from pbrl.segments import Episodes
 
 class Config(BaseModel):
     steps: int = 100
@@ -31,7 +32,8 @@ class Agent:
 @registry.method("NAME")
 def train(run, cfg: Config):
     agent, rng, count = Agent(), run.rng("actions"), 0
-    run.track(agent=agent)
+    episodes = Episodes(4, 2, horizon=run.spec.horizon)
+    run.track(agent=agent, episodes=episodes)
     for step in run.loop(cfg.steps):
         moved = run.step(rng.uniform(-1, 1, 2).astype(np.float32))
         count += 1
@@ -46,6 +48,41 @@ METHOD_LIES = {
     "true return": (
         "agent.w[0] += moved.episode.ret if moved.episode else 0.0",
         "expected labels to be all it learns from",
+    ),
+    "true return of the run": (
+        "agent.w[0] += getattr(vars(run).get('_env'), 'ret', 0.0)",
+        None,  # there is no such attribute
+    ),
+    "true return behind the run": (
+        "import pbrl.run.run as m; agent.w[0] += m._CELLS[run].env.ret",
+        "expected labels to be all it learns from",
+    ),
+    "success behind the run": (
+        "import pbrl.run.run as m; agent.w[0] += m._CELLS[run].env.success or 0",
+        "expected labels to be all it learns from",
+    ),
+    "segments' ground truth": (
+        "episodes.add(moved)\n"
+        "        if step > 150: agent.w[0] += episodes.sample(1, 5, rng).ground_truth.sum()",
+        "expected labels to be all it learns from",
+    ),
+    "teacher": ("run.teacher.label(None, None, rng)", "'Run' object has no attribute 'teacher'"),
+    "teacher behind the run": (
+        "import pbrl.run.run as m; m._CELLS[run].teacher._teacher.label([1], [1], rng)",
+        "labels of which 0 were counted",
+    ),
+    "teacher of its own": (
+        "registry.resolve('teacher', 'check-coin')().label([1], [1], rng)",
+        "labels of which 0 were counted",
+    ),
+    "more labels than the budget": (
+        "episodes.add(moved)\n"
+        "        if step > 150: run.ask(*[episodes.sample(5, 5, rng) for _ in 'ab'])",
+        "5 pairs asked, but 1 of 16 labels are left",
+    ),
+    "more steps than the budget": (
+        "run.step(np.zeros(2, np.float32))",
+        "at most once in each iteration",
     ),
     "unsavable": (
         "agent.state_dict = lambda: {'w': agent.w, 'set': {1}}",

@@ -19,6 +19,7 @@ from pbrl.check import method as check
 from pbrl.errors import CellError
 from pbrl.methods import pebble, reed, sac
 from pbrl.run import execute
+from pbrl.run.signals import Interrupted, Stop
 from pbrl.segments import Preferences
 
 SMALL: dict[str, Any] = {
@@ -166,7 +167,9 @@ class Brittle(gymnasium.Env[np.ndarray, np.ndarray]):
 @pytest.fixture
 def brittle() -> str:
     if "test-brittle" not in registry.names("env"):
-        registry.env("test-brittle", horizon=12, reward_range=(-1, 1))(Brittle)
+        registry.env("test-brittle", horizon=12, reward_range=(-1, 1), early_termination=True)(
+            Brittle
+        )
     return "test-brittle"
 
 
@@ -225,7 +228,7 @@ def test_what_each_update_learns_from(method: str, tracked, monkeypatch) -> None
         return bonuses[-1]
 
     def spied_update(agent: SAC, batch: Any) -> None:
-        step = tracked["run"].step_number
+        step = run_module._CELLS[tracked["run"]].step_number
         steps.append(step)
         if step < 150:
             assert len(bonuses) == len(steps)
@@ -289,10 +292,10 @@ def test_the_teacher_is_restored(monkeypatch) -> None:
     )
     whole, stopped = check.MemoryCell(config), check.MemoryCell(config, stop_at=148)
     expected = execute(whole)  # type: ignore[arg-type]
-    monkeypatch.setattr(run_module.Stop, "signal", None)
-    with pytest.raises(run_module.Interrupted):
+    monkeypatch.setattr(Stop, "signal", None)
+    with pytest.raises(Interrupted):
         execute(stopped)  # type: ignore[arg-type]
-    run_module.Stop.signal = None
+    Stop.signal = None
     found = execute(stopped)  # type: ignore[arg-type]
     assert found["counts"] == expected["counts"]
     assert 0 < found["counts"]["ties"] < 20

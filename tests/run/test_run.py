@@ -1,5 +1,6 @@
-"""The run loop: exact resume, named streams, and faults of an environment blamed on it."""
+"""The run loop: exact resume, named streams, and every fault blamed on whose it is."""
 
+import dataclasses
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,9 @@ from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.run import Run
 from pbrl.run.env import ActingEnv, Transition
 from pbrl.run.evaluation import reward_accuracy
+from pbrl.run.online import OnlineCell
 from pbrl.run.seeds import stream_int, stream_seed
+from pbrl.segments import Segments
 
 
 class Faulty(gymnasium.Env):
@@ -37,12 +40,15 @@ class Faulty(gymnasium.Env):
         broken = self.count == self.at
         if broken and self.fault == "raise":
             raise ZeroDivisionError("by zero")
+        if broken and self.fault == "exit":
+            raise SystemExit(3)
         self.x = np.clip(self.x + action + self.np_random.normal(size=1), -99, 99).astype(
             np.float32
         )
-        reward = float("nan") if broken and self.fault == "reward" else 1.0
+        reward = {"reward": float("nan"), "huge": 1e39}.get(self.fault, 1.0) if broken else 1.0
         obs = self.x * np.nan if broken and self.fault == "obs" else self.x
-        return obs, reward, False, False, {}
+        over = broken and self.fault
+        return obs, reward, over == "terminates", over == "truncates", {}
 
 
 registry.env("test-faulty", horizon=50, reward_range=(0.0, 1.0))(Faulty)
@@ -178,7 +184,11 @@ def test_evaluations_are_due_at_multiples_and_at_the_end() -> None:
     [
         ("reward", r"'test-faulty' returned reward nan.*step \d+ of stream 'env', action \["),
         ("obs", r"'test-faulty' returned an observation that is not finite at index \[0\]"),
-        ("raise", r"'test-faulty' raised ZeroDivisionError in step: by zero \(step \d+"),
+        ("raise", r"'test-faulty' raised ZeroDivisionError in step: by zero .*\(test_run.py, line"),
+        ("exit", r"'test-faulty' raised SystemExit in step: 3"),
+        ("huge", r"'test-faulty' returned reward 1e\+39; expected a finite number that float32"),
+        ("terminates", r"terminated an episode at step 10; expected early_termination=True"),
+        ("truncates", r"truncated an episode at step 10; expected the declared horizon of 50"),
     ],
 )
 def test_a_fault_of_the_environment_stops_the_run_and_is_blamed_on_it(fault, message) -> None:
@@ -242,33 +252,204 @@ def test_an_environment_may_reuse_its_buffer(monkeypatch) -> None:
     assert (moved.obs[0], moved.next_obs[0]) == (1, 2)
 
 
-class Flat:
-    """Segments of which all true returns are equal."""
+def pairs(better: float = 0.0, n: int = 8) -> tuple[Segments, Segments]:
+    """n pairs of 5 steps; each reward of the second is larger by `better`."""
+    wide, steps = torch.zeros(n, 5, 1), torch.zeros(n, 5)
+    mask = torch.ones(n, 5, dtype=torch.bool)
+    first = Segments(wide, wide, wide, ~mask, mask, steps)
+    return first, dataclasses.replace(first, reward=steps + better)
 
-    ground_truth, mask = torch.zeros(8, 5), torch.ones(8, 5, dtype=torch.bool)
 
-    def __len__(self) -> int:
-        return 8
+class Scripted:
+    """A teacher that does what the test says."""
+
+    script: Any = None
+
+    def label(self, first, second, rng):
+        return type(self).script(first, second)
 
 
-def test_asking_counts_what_was_answered_and_a_draw_is_never_wrong() -> None:
-    one = Run(cell())  # type: ignore[arg-type]
+def asking(monkeypatch, script: Any, labels: int = 100) -> tuple[Run, OnlineCell]:
+    if "test-scripted" not in registry.names("teacher"):
+        registry.teacher("test-scripted")(Scripted)
+    monkeypatch.setattr(Scripted, "script", staticmethod(script))
+    one = cell()
+    one.config |= {"teacher": {"name": "test-scripted"}, "labels": labels}
+    computed = OnlineCell(one)  # type: ignore[arg-type]
+    return Run(computed), computed
 
-    class Fixed:
-        def label(self, first, second, rng):
-            return np.array([0, 1, 1, 1, 0.5, np.nan, np.nan, 0])
 
-    one.teacher = Fixed()
-    better = Flat()
-    better.ground_truth = torch.ones(8, 5)
-    one.ask(Flat(), Flat())  # type: ignore[arg-type]
-    assert one.counts == {"asked": 8, "answered": 6, "skipped": 2, "ties": 1, "wrong": 0}
-    one.ask(Flat(), better)  # type: ignore[arg-type]
-    assert one.counts == {"asked": 16, "answered": 12, "skipped": 4, "ties": 2, "wrong": 2}
-    one.log("session")
-    one.log("session")
-    sessions = [r for r in one.cell.rows if r["event"] == "session"]  # type: ignore[attr-defined]
+def test_asking_counts_what_was_answered_and_a_draw_is_never_wrong(monkeypatch) -> None:
+    run, computed = asking(monkeypatch, lambda *_: np.array([0, 1, 1, 1, 0.5, np.nan, np.nan, 0]))
+    run.ask(*pairs())
+    assert computed.counts == {"asked": 8, "answered": 6, "skipped": 2, "ties": 1, "wrong": 0}
+    run.ask(*pairs(1.0))
+    assert computed.counts == {"asked": 16, "answered": 12, "skipped": 4, "ties": 2, "wrong": 2}
+    run.log("session")
+    run.log("session")
+    sessions = [r for r in computed.cell.rows if r["event"] == "session"]  # type: ignore[attr-defined]
     assert [r["asked"] for r in sessions] == [16, 0]
+
+
+def test_a_spent_budget_is_refused_before_the_teacher_is_asked(monkeypatch) -> None:
+    asked: list[int] = []
+    run, computed = asking(monkeypatch, lambda a, b: asked.append(len(a)) or np.full(8, np.nan), 20)
+    run.ask(*pairs())
+    run.ask(*pairs())
+    with pytest.raises(CellError, match="8 pairs asked, but 4 of 20 labels are left"):
+        run.ask(*pairs())
+    assert asked == [8, 8]
+    assert computed.counts["asked"] == computed.counts["skipped"] == 16
+
+
+def test_a_teacher_that_writes_into_its_segments_reaches_nobody(monkeypatch) -> None:
+    def vandal(first: Segments, second: Segments) -> np.ndarray:
+        for side in (first, second):
+            for tensor in side.tensors().values():
+                tensor.numpy()[...] = 0  # past torch's count of versions
+        return np.ones(8)
+
+    run, computed = asking(monkeypatch, vandal)
+    given, kept = pairs(-1.0), pairs(-1.0)
+    run.ask(*given)
+    assert computed.counts["wrong"] == 8
+    for side, before in zip(given, kept, strict=True):
+        assert all(torch.equal(v, before.tensors()[k]) for k, v in side.tensors().items())
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            lambda *_: 1 / 0,
+            r"raised ZeroDivisionError in label: .*\(test_run.py, line",
+        ),
+        (lambda *_: exit(1), "'test-scripted' raised SystemExit in label"),
+        (lambda *_: np.zeros(7), r"'test-scripted': label returned shape \[7\]; expected \[8\]"),
+        (lambda *_: np.zeros((8, 1)), r"label returned shape \[8, 1\]"),
+        (
+            lambda *_: np.full(8, 0.7),
+            "label returned 0.7; expected 8 labels, each 0, 0.5, 1 or",
+        ),
+        (lambda *_: ["1"] * 8, "label returned list .an array of dtype <U1"),
+        (lambda *_: [[1], [0, 1]], "label returned list"),
+        (lambda *_: None, "label returned NoneType"),
+        (lambda *_: torch.zeros(8, requires_grad=True), "label returned Tensor"),
+    ],
+)
+def test_a_teachers_mistake_is_told_with_its_name(script, message, monkeypatch) -> None:
+    with pytest.raises(CellError, match=message):
+        asking(monkeypatch, script)[0].ask(*pairs())
+
+
+@pytest.mark.parametrize(
+    "labels", [np.ones(8, bool), np.ones(8, np.float16), [1] * 8, torch.ones(8), (1.0,) * 8]
+)
+def test_labels_of_any_number_type_are_taken(labels, monkeypatch) -> None:
+    found = asking(monkeypatch, lambda *_: labels)[0].ask(*pairs())
+    assert found.dtype == torch.float32
+    assert found.tolist() == [1.0] * 8
+
+
+def test_pairs_a_method_got_wrong_are_its_own_mistake(monkeypatch) -> None:
+    run, _ = asking(monkeypatch, lambda *_: np.ones(8))
+    first, second = pairs()
+    for wrong, message in [
+        ((first, second.without_reward()), "without their true reward"),
+        ((first, second[:3]), r"shapes \[8, 5\] and \[3, 5\]"),
+        ((first.obs, second.obs), "found Tensor and Tensor; expected two batches of Segments"),
+    ]:
+        with pytest.raises(CellError, match=message):
+            run.ask(*wrong)
+
+
+# --- what a method may touch, and may write ------------------------------------------------------
+
+
+def test_a_run_shows_a_method_its_public_interface_and_nothing_else() -> None:
+    run = Run(OnlineCell(cell()))  # type: ignore[arg-type]
+    public = {name for name in vars(Run) if not name.startswith("_")}
+    assert vars(run) == {}
+    assert {name for name in dir(run) if not name.startswith("__")} == public
+    assert public == {
+        "spec", "observation_space", "action_space", "device", "obs",
+        "rng", "torch_seed", "track", "loop", "step", "ask", "log",
+    }  # fmt: skip
+
+
+STEPS = {
+    "twice": (lambda run: (run.step(UP), run.step(UP)), "called 2 times by step 0"),
+    "a list": (
+        lambda run: run.step([0.5]),
+        r"is list \[0.5\].*expected a float32 array \[1\]",
+    ),
+    "two numbers": (
+        lambda run: run.step(np.zeros(2)),
+        r"float64 \[2\].*float32 array \[1\]",
+    ),
+    "whole numbers": (lambda run: run.step(np.zeros(1, int)), r"int64 \[1\].*float32 array"),
+    "out of the box": (
+        lambda run: run.step(UP * 1.001),
+        "1.001.*: clip it, or squash it",
+    ),
+    "a tensor": (lambda run: run.step(torch.zeros(1)), "action is Tensor"),
+    "nothing": (lambda run: run.step(None), "action is NoneType None"),
+    "exit": (lambda run: exit(4), r"method 'test-does' called sys.exit\(4\)"),
+    "seed": (lambda run: run.log("fit", seed=1), "'seed' is a column that the run fills in itself"),
+    "asked": (lambda run: run.log("session", asked=1), "'asked' is a column that the run fills in"),
+    "forged": (lambda run: run.log("eval", score=1), "rows 'eval' are the run's own"),
+    "array": (lambda run: run.log("fit", loss=np.zeros(2)), r"loss is a ndarray of shape \[2\]"),
+    "huge": (lambda run: run.log("fit", loss=2**63), "loss is a int; expected a number of 64 bits"),
+    "text": (
+        lambda run: (run.log("fit", a=1), run.log("fit", a="x")),
+        "a is a str; rows before it hold numbers",
+    ),
+    "text as return": (
+        lambda run: run.log("fit", **{"return": "x"}),
+        "rows before it hold numbers",
+    ),
+}
+UP = np.ones(1, np.float32)
+
+
+class Does(BaseModel):
+    steps: int = 100
+    what: str = ""
+
+
+def does(run: Any, cfg: Does) -> None:
+    run.track(agent=Walker())
+    for _ in run.loop(cfg.steps):
+        STEPS[cfg.what][0](run)
+
+
+registry.method("test-does", labels=False)(does)
+
+
+@pytest.mark.parametrize("what", STEPS)
+def test_a_methods_mistake_is_told_as_its_own(what: str) -> None:
+    with pytest.raises(CellError, match=STEPS[what][1]) as caught:
+        _execute(cell(method={"name": "test-does", "what": what}))
+    assert not isinstance(caught.value, EnvironmentFault)
+
+
+def test_what_is_logged_becomes_plain_values() -> None:
+    computed = OnlineCell(cell())  # type: ignore[arg-type]
+    Run(computed).log(
+        "fit", a=np.float32(0.5), b=torch.tensor(3), c=True, d=None, e="x", f=np.int8(2)
+    )
+    (row,) = computed.cell.rows  # type: ignore[attr-defined]
+    assert row == {
+        "event": "fit",
+        "step": 0,
+        "a": 0.5,
+        "b": 3,
+        "c": True,
+        "d": None,
+        "e": "x",
+        "f": 2,
+    }
+    assert [type(v) for v in list(row.values())[2:]] == [float, int, bool, type(None), str, int]
 
 
 def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> None:
@@ -286,4 +467,4 @@ def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> No
 
 def test_a_device_that_is_not_here_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="device 'nowhere' cannot be used here"):
-        Run(cell(device="nowhere"))  # type: ignore[arg-type]
+        OnlineCell(cell(device="nowhere"))  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""A teacher as a run asks it: within its budget, and blamed for what it gets wrong."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pbrl import registry
+from pbrl.errors import CellError, PbrlError, where
+from pbrl.scores import masked_sum
+from pbrl.segments import Segments
+
+if TYPE_CHECKING:
+    from envs.registry import EnvSpec
+
+COUNTS = ("asked", "answered", "skipped", "ties", "wrong")
+
+
+class AskedTeacher:
+    """Counts what was asked and answered, in total and since the last session row."""
+
+    def __init__(self, config: dict[str, Any], spec: "EnvSpec", *, budget: int) -> None:
+        self.name, parameters = registry.split(config)
+        self.budget = budget
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.session = dict.fromkeys(COUNTS, 0)
+        factory = registry.resolve("teacher", self.name)
+        self._teacher = self._guarded("its construction", factory, **parameters)
+        if hasattr(self._teacher, "bind"):
+            scale = {"horizon": spec.horizon, "reward_range": spec.reward_range}
+            self._guarded("bind", self._teacher.bind, **scale)
+
+    def observe_episode(self, true_return: float) -> None:
+        """Tell the teacher the return of a training episode, if it wants to know."""
+        if hasattr(self._teacher, "observe_episode"):
+            self._guarded("observe_episode", self._teacher.observe_episode, true_return)
+
+    def ask(self, first: Segments, second: Segments, rng: np.random.Generator) -> np.ndarray:
+        """Labels, float64 [N]; every pair spends budget, also one that is skipped.
+
+        The teacher gets copies on the CPU, so that nothing it does reaches what is learned from.
+        Raises CellError for malformed pairs or labels, errors of the teacher, and a spent budget.
+        """
+        _check_pairs(first, second)
+        asked, left = len(first), self.budget - self.counts["asked"]
+        if asked > left:
+            raise CellError(
+                f"run.ask: {asked} pairs asked, but {left} of {self.budget} labels are left (pairs "
+                "that a teacher skips count too); ask fewer, or raise labels in the suite"
+            )
+        copies = [
+            side._map(lambda tensor: tensor.detach().cpu().clone()) for side in (first, second)
+        ]
+        returns = [masked_sum(s.ground_truth.double(), s.mask).cpu().numpy() for s in copies]
+        labels = self._guarded("label", self._labels, *copies, rng)
+        answered = ~np.isnan(labels)
+        clear = answered & (labels != 0.5) & (returns[0] != returns[1])
+        new = {
+            "asked": asked,
+            "answered": int(answered.sum()),
+            "skipped": int((~answered).sum()),
+            "ties": int((labels == 0.5).sum()),
+            "wrong": int(((labels == 1) != (returns[1] > returns[0]))[clear].sum()),
+        }
+        for total in (self.counts, self.session):
+            total |= {key: total[key] + n for key, n in new.items()}
+        return labels
+
+    def _labels(self, first: Segments, second: Segments, rng: np.random.Generator) -> np.ndarray:
+        return as_labels(self._teacher.label(first, second, rng), len(first))
+
+    def _guarded(self, doing: str, call: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return call(*given, **named)
+        except PbrlError as error:
+            raise type(error)(f"teacher {self.name!r}: {error}{where(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise CellError(
+                f"teacher {self.name!r} raised {type(error).__name__} in {doing}: {error}"
+                f"{where(error)}"
+            ) from error
+
+    def end_session(self) -> dict[str, int]:
+        """What was asked since the last session row; counts anew from here."""
+        session, self.session = self.session, dict.fromkeys(COUNTS, 0)
+        return session
+
+    def state_dict(self) -> dict[str, Any]:
+        saves = hasattr(self._teacher, "state_dict")
+        own = self._guarded("state_dict", self._teacher.state_dict) if saves else {}
+        return {"teacher": own, "counts": self.counts, "session": self.session}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if hasattr(self._teacher, "load_state_dict"):
+            self._guarded("load_state_dict", self._teacher.load_state_dict, state["teacher"])
+        self.counts, self.session = state["counts"], state["session"]
+
+
+def as_labels(labels: Any, n: int) -> np.ndarray:
+    """What a teacher's `label` returned, as float64 [n]; CellError when it is anything else."""
+    expected = f"{n} labels, each 0, 0.5, 1 or NaN"
+    try:
+        found = np.asarray(labels)
+        if found.dtype.kind not in "biuf":
+            raise TypeError(f"an array of dtype {found.dtype}")
+    except (TypeError, ValueError, RuntimeError) as error:  # of another device, ragged, with grad
+        shown = f"{type(labels).__name__} ({error})"
+        raise CellError(f"label returned {shown:.200}; expected {expected}") from None
+    found = found.astype(np.float64)
+    if found.shape != (n,):
+        raise CellError(f"label returned shape {list(found.shape)}; expected [{n}]: {expected}")
+    wrong = found[~(np.isnan(found) | np.isin(found, (0, 0.5, 1)))]
+    if len(wrong):
+        raise CellError(f"label returned {wrong[0]:g}; expected {expected}")
+    return found
+
+
+def _check_pairs(first: Any, second: Any) -> None:
+    """The segments a method asks about; a mistake here is the method's and not the teacher's."""
+    if not (isinstance(first, Segments) and isinstance(second, Segments)):
+        kinds = f"{type(first).__name__} and {type(second).__name__}"
+        raise CellError(f"run.ask: found {kinds}; expected two batches of Segments")
+    if first.mask.shape != second.mask.shape or first.mask.ndim != 2:
+        shapes = f"{list(first.mask.shape)} and {list(second.mask.shape)}"
+        raise CellError(f"run.ask: segments of shapes {shapes}; expected two equal [N, T]")
+    if first.reward is None or second.reward is None:
+        raise CellError(
+            "run.ask: segments without their true reward; a teacher needs it: ask about what "
+            "Episodes.sample returns, not about `without_reward()`"
+        )
