@@ -91,6 +91,59 @@ def strongest_rival(mean: np.ndarray, width: np.ndarray, c: int, scale: float, r
 
 
 @register_jitable
+def sides(K: int) -> np.ndarray:
+    """What P(theta_ij > 1/2) is followed by, theta_ij ~ Beta(1 + wins of i, 1 + wins of j), [K, K].
+
+    At [i, j], i < j, stands that probability; at [j, i] the factor g = Gamma(a + b) 2^-(a + b)/
+    (Gamma(a) Gamma(b)) of its next change, a and b the parameters. Integrating by parts, a win of i
+    (a -> a + 1) raises the probability by g/a, a loss (b -> b + 1) lowers it by g/b.
+    """
+    side = np.empty((K, K))
+    for i in range(K):
+        for j in range(K):
+            side[i, j] = 0.5 if i < j else 0.25
+    return side
+
+
+@register_jitable
+def beats(side: np.ndarray, i: int, j: int, rng: Any) -> bool:
+    """Whether theta_ij > 1/2 in a sample, drawn from the probability of it."""
+    if i < j:
+        return rng.random() < side[i, j]
+    return rng.random() >= side[j, i]
+
+
+@register_jitable
+def record_side(side: np.ndarray, W: np.ndarray, winner: int, loser: int) -> None:
+    """Follow a duel that is not yet counted in W."""
+    a, b = W[winner, loser] + 1.0, W[loser, winner] + 1.0
+    low, high = min(winner, loser), max(winner, loser)
+    g = side[high, low]
+    side[low, high] += g / a if winner == low else -g / a
+    side[high, low] = factor_of_change(g * (a + b) / (2.0 * a), a + 1.0, b)
+
+
+@register_jitable
+def forget_side(side: np.ndarray, W: np.ndarray, winner: int, loser: int) -> None:
+    """Undo `record_side` of a duel that is still counted in W."""
+    a, b = W[winner, loser] + 0.0, W[loser, winner] + 1.0
+    low, high = min(winner, loser), max(winner, loser)
+    g = factor_of_change(side[high, low] * 2.0 * a / (a + b), a, b)
+    side[low, high] -= g / a if winner == low else -g / a
+    side[high, low] = g
+
+
+@register_jitable
+def factor_of_change(g: float, a: float, b: float) -> float:
+    """g, or where it is about to underflow, and so might not grow again, g from its definition."""
+    if g > 1e-280:
+        return g
+    return math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) - 0.6931471805599453 * (a + b)
+    )
+
+
+@register_jitable
 def draw(weights: np.ndarray, rng: Any) -> int:
     """An index with probability proportional to its weight (non-negative [K], positive sum)."""
     rest = rng.random() * weights.sum()

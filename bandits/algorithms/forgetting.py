@@ -46,8 +46,7 @@ class SlidingWindow:
         if self.full:
             a, b = self.winners[self.next], self.losers[self.next]
             if a != b:
-                self.alg.W[a, b] -= 1.0
-                self.alg.recount(a, b)
+                self.alg.forget(a, b)
         self.winners[self.next] = i if won else j
         self.losers[self.next] = j if won else i
         self.next += 1
@@ -96,7 +95,7 @@ class Discounted:
 def forgetful(user: str, base: str | dict[str, Any]) -> Any:
     """A fresh base algorithm; ValueError, on behalf of `user`, if it keeps no counts to forget."""
     alg = create(base)
-    if not hasattr(alg, "recount"):
+    if not hasattr(alg, "forget"):
         raise ValueError(
             f"{user}: base {spelled(base)} has no counts to forget; expected rucb or d-ts"
         )

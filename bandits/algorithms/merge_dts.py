@@ -12,6 +12,7 @@ import numpy as np
 
 from bandits.algorithms.merge_rucb import MergeRUCB
 from bandits.compiled import compiled
+from bandits.numerics import beats, record_side, sides
 from bandits.registry import algorithm
 
 
@@ -39,6 +40,7 @@ class MergeDTS:
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.batches.start(K, T, rng)
+        self.side = sides(K)
         self.log_C = math.log(self.C)
         self.sampled_wins = np.zeros(K, np.int64)
 
@@ -52,14 +54,12 @@ class MergeDTS:
 
     def first(self, arms: np.ndarray, rng: Any) -> int:
         """The arm with the most wins in a sample of the batch, ties random."""
-        W = self.batches.W
         for i in arms:
             self.sampled_wins[i] = 0
         for k in range(arms.size):
             for n in range(k):
                 i, j = arms[k], arms[n]
-                i_wins = rng.beta(W[i, j] + 1.0, W[j, i] + 1.0) > 0.5
-                self.sampled_wins[i if i_wins else j] += 1
+                self.sampled_wins[i if beats(self.side, i, j, rng) else j] += 1
         most, c, ties = -1, -1, 0
         for i in arms:
             if self.sampled_wins[i] > most:
@@ -82,6 +82,8 @@ class MergeDTS:
         return d
 
     def observe(self, i: int, j: int, won: bool) -> None:
+        if i != j:
+            record_side(self.side, self.batches.W, i if won else j, j if won else i)
         self.batches.observe(i, j, won)
 
     def winner(self) -> int:

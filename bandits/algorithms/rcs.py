@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bandits.compiled import compiled
-from bandits.numerics import pick, record_rivals, strongest_rival
+from bandits.numerics import beats, pick, record_rivals, record_side, sides, strongest_rival
 from bandits.registry import algorithm
 
 
@@ -20,8 +20,9 @@ class RCS:
     """Relative Confidence Sampling: the champion of a sampled tournament meets its likeliest rival.
 
     theta_ij ~ Beta(W_ij + 1, W_ji + 1); if no arm beats all others in the sample, the champion is
-    the arm that was champion least often. alpha > 1/2. Needs a Condorcet winner. Only samples that
-    decide who wins the tournament are drawn, which leaves the law of the champion unchanged.
+    the arm that was champion least often. alpha > 1/2. Needs a Condorcet winner. Only on which side
+    of 1/2 a theta lies is drawn, from the probability of it, and only where it decides who wins the
+    tournament, which leaves the law of the champion unchanged. O(K) per duel; 4 K^2 numbers.
     """
 
     alpha: float = 0.51
@@ -35,6 +36,7 @@ class RCS:
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0  # duels observed, whoever chose them
         self.W = np.zeros((K, K), np.int64)
+        self.side = sides(K)
         self.championships = np.zeros(K, np.int64)
         self.rival_mean = np.ones((K, K))
         self.rival_width = np.zeros((K, K))
@@ -49,21 +51,17 @@ class RCS:
         """The arm that beats all others in the sample, else one with the fewest championships."""
         c, previous = 0, -1
         for j in range(1, self.championships.size):  # a knock-out: all but c lose a duel in it
-            if self.sampled_win(j, c, rng):
+            if beats(self.side, j, c, rng):
                 c, previous = j, c
-        for j in range(
-            c
-        ):  # c has won against all later arms and `previous`, not yet met the others
-            if j != previous and not self.sampled_win(c, j, rng):
+        for j in range(c):  # c has won against all later arms and `previous`, not yet the others
+            if j != previous and not beats(self.side, c, j, rng):
                 return pick(self.championships == self.championships.min(), rng)
         return c
-
-    def sampled_win(self, i: int, j: int, rng: Any) -> bool:
-        return rng.beta(self.W[i, j] + 1.0, self.W[j, i] + 1.0) > 0.5
 
     def observe(self, i: int, j: int, won: bool) -> None:
         self.t += 1
         if i != j:
+            record_side(self.side, self.W, i if won else j, j if won else i)
             record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won)
 
     def winner(self) -> int:

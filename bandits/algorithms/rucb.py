@@ -75,8 +75,9 @@ class RUCB:
         if i != j:
             self.judge(i, j, record_rivals(self.W, self.rival_mean, self.rival_width, i, j, won))
 
-    def recount(self, i: int, j: int) -> None:
-        """Follow counts W of a pair that changed otherwise than by a duel."""
+    def forget(self, i: int, j: int) -> None:
+        """Take back a duel that was observed, won by i."""
+        self.W[i, j] -= 1.0
         n = self.W[i, j] + self.W[j, i]
         p = self.W[i, j] / n if n > 0 else 0.5
         self.rival_mean[j, i] = p if n > 0 else 1.0

@@ -130,7 +130,7 @@ def test_double_thompson_never_plays_a_sure_winner_of_the_first_arm():
 
     def checked(rng):
         a, b = choose(rng)
-        _, L = naive.bounds(algorithm.W, 0.51, algorithm.t)
+        _, L = naive.bounds(algorithm.W, 0.51, algorithm.t + 1)
         assert L[b, a] <= 0.5 + 1e-12
         return a, b
 

@@ -12,7 +12,10 @@ def started(wins):
     """MergeDTS in Python with one batch of three arms and the counts `wins`."""
     algorithm = create("merge-dts", batch=3)
     algorithm.start(3, 1000, np.random.default_rng(0))
-    algorithm.batches.W[:] = wins
+    for i in range(3):
+        for j in range(3):
+            for _ in range(int(wins[i, j])):
+                algorithm.observe(i, j, True)
     return algorithm
 
 
