@@ -6,7 +6,7 @@ SUITE  ?= quick
 OUT    ?= bench/$(SUITE)
 JOBS   ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 
-.PHONY: bench test test-slow lint clean
+.PHONY: bench test test-faults test-slow lint clean
 
 bench: $(VENV)/.run
 	$(BIN)/pbrl run $(SUITE) -o $(OUT) --jobs $(JOBS) $(BENCH_ARGS)
@@ -16,7 +16,11 @@ bench: $(VENV)/.run
 test: lint
 	$(BIN)/pytest -n $(JOBS)
 
-# Minutes to an hour: kill-and-resume at random moments, reproduction targets, coverage of intervals.
+# Minutes: processes killed, disks full, cells that misbehave, suites that make no sense.
+test-faults: $(VENV)/.dev
+	$(BIN)/pytest -n $(JOBS) -m faults
+
+# Minutes to an hour: kill-and-resume a hundred times, reproduction targets, coverage of intervals.
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n $(JOBS) -m slow
 

@@ -1,8 +1,7 @@
 """The command line. Nothing here imports torch unless something is trained or plotted."""
 
+import contextlib
 import importlib.util
-import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pbrl.errors import CellError, ConfigError, PbrlError, did_you_mean
+from pbrl import terminal
+from pbrl.errors import CellError, ConfigError, PbrlError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from pbrl.store import Cell
@@ -59,21 +59,41 @@ PLURALS = {
 
 
 def main() -> None:
-    """Entry point: a user error is one message and exit code 2, a failed cell is exit code 1."""
+    """Entry point: a user error is one message and exit code 2, a failed cell is exit code 1.
+
+    Output that its reader no longer takes (`| head`) ends a command silently; a full disk, with
+    exit code 74.
+    """
+    terminal.open_streams()
+    code: str | int | None = 0
     try:
         app(prog_name="pbrl")
     except CellError as error:
-        _stop(error, 1)
+        code = _complain(error, 1)
     except PbrlError as error:
-        _stop(error, 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-
-
-def _stop(error: Exception, code: int) -> None:
-    print(f"pbrl: {error}", file=sys.stderr)
+        code = _complain(error, 2)
+    except terminal.OutputError as error:
+        code = _lost(error)
+    except SystemExit as stop:
+        code = stop.code
+    except OSError as error:
+        if error.filename is not None:
+            raise  # not of a file already open, such as the output
+        code = _lost(terminal.OutputError(error))
+    if (lost := terminal.flush()) is not None:
+        code = code or _lost(lost)
     sys.exit(code)
+
+
+def _lost(error: terminal.OutputError) -> int:
+    return _complain(error, error.code) if error.code else 0
+
+
+def _complain(error: Exception, code: int) -> int:
+    text = f"pbrl: {shown(error, limit=terminal.MESSAGE)}"
+    with contextlib.suppress(OSError):
+        print(terminal.wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+    return code
 
 
 def _load_plugins(plugins: list[str] | None) -> list[str]:
@@ -91,7 +111,7 @@ def list_(
     plugin: PluginOption = None,
 ) -> None:
     """Names that can stand in a suite, with what each is and its parameters."""
-    from pbrl import registry, suites, terminal
+    from pbrl import registry, suites
     from pbrl.errors import PluginError
 
     _load_plugins(plugin)
@@ -119,7 +139,7 @@ def list_(
                 listed["docs"] = {p.name: p.doc for p in values}
             found[plural].append(listed)
     if as_json:
-        print(json.dumps(found, indent=1, default=str))
+        terminal.say_json(found)
     elif what is None:
         terminal.print_names(found)
     else:
@@ -135,8 +155,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
-    from pbrl import terminal
-
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
     rows = terminal.plan_rows(cells)
@@ -144,14 +162,14 @@ def plan(
     left = sum(row["seconds_left"] for row in rows)
     if as_json:
         total = {"cells": len(cells), "done": done, "seconds_left": left}
-        print(json.dumps({"suite": name, "folder": str(root), **total, "rows": rows}, indent=1))
+        terminal.say_json({"suite": name, "folder": str(root), **total, "rows": rows})
         return
     terminal.show(terminal.plan_table(rows))
     known = "from the cells done" if done else "a rough guess until a cell is done"
     about = (
         f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
     )
-    print(f"\n{len(cells)} cells, {done} done in {root}; {about}")
+    terminal.say_words(f"\n{len(cells)} cells, {done} done in {root}; {about}")
 
 
 def _cells(
@@ -176,7 +194,7 @@ def run(
     plugin: PluginOption = None,
 ) -> None:
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
-    from pbrl import store, terminal
+    from pbrl import store
     from pbrl.jobs import queue
 
     if executor not in ("local", "ray"):
@@ -198,30 +216,34 @@ def run(
             address=address,
             on_event=progress.event,
         )
+    lost = 0 if progress.lost is None else _lost(progress.lost)
     states = Counter(cell.status() for cell in cells)
-    print(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    terminal.say(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     planned = len(store.read_plan(root))
     if planned > len(cells):
-        print(f"the folder also holds {planned - len(cells)} cells that this suite does not have")
-    terminal.print_failures(summary.failed)
+        terminal.say_words(
+            f"the folder also holds {planned - len(cells)} cells that this suite does not have"
+        )
+    terminal.print_failures(summary.failed, root)
     if summary.signal is not None:
-        print("stopped; the same command continues it")
+        terminal.say("stopped; the same command continues it")
     elif states["done"]:
-        print(f"next: pbrl table {root}; pbrl plot {root}")
-    if summary.exit_code:
-        sys.exit(summary.exit_code)
+        terminal.say(f"next: pbrl table {root}; pbrl plot {root}")
+    if summary.exit_code or lost:
+        sys.exit(summary.exit_code or lost)
 
 
 @app.command()
 def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Every planned cell of a results folder: done, running, failed (why), missing."""
-    from pbrl import store, terminal
+    from pbrl import store
 
     cells = store.read_plan(folder)
     rows = [
         {
             "cell": cell.id,
             "title": store.title(cell.config),
+            "config": cell.config,
             "status": _state(cell),
             "progress": cell.progress(),
             "failure": cell.failure(),
@@ -229,14 +251,14 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         for cell in cells
     ]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        terminal.say_json(rows)
         return
     if any(row["status"] != "done" for row in rows):
         terminal.show(terminal.status_table(rows))
-        print()
+        terminal.say()
     states = Counter(row["status"] for row in rows)
-    print(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    terminal.print_failures([cell for cell in cells if cell.status() == "failed"])
+    terminal.say(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    terminal.print_failures([cell for cell in cells if cell.status() == "failed"], folder)
 
 
 def _state(cell: "Cell") -> str:
@@ -251,7 +273,7 @@ def plot(folder: FolderArgument, regret: RegretOption = None) -> None:
 
     figures = report.plot(folder, regrets=regret)
     for path in [*figures, report.html(folder, figures, regrets=regret)]:
-        print(path)
+        terminal.say(path)
 
 
 @app.command()
@@ -264,7 +286,7 @@ def table(
     """Final scores with intervals over seeds, one row per task, learner and teacher."""
     from pbrl import report
 
-    print(report.table(folder, format=format, strict=strict, regrets=regret), end="")
+    terminal.say(report.table(folder, format=format, strict=strict, regrets=regret), end="")
 
 
 @app.command()
@@ -281,9 +303,9 @@ def check(
         if kind == "method" and sys.stderr.isatty():
             print(f"running and resuming method {name} several times ...", file=sys.stderr)
         violations = contract.violations(kind, name)
-        print(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
+        terminal.say(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
         for violation in violations:
-            print(f"  - {violation}")
+            terminal.say(f"  - {violation}")
         broken += bool(violations)
     if broken:
         sys.exit(1)
@@ -295,4 +317,4 @@ def doctor() -> None:
     from pbrl import doctor as report_of
 
     for line in report_of.lines():
-        print(line)
+        terminal.say(line)

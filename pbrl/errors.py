@@ -1,6 +1,7 @@
 """One error per party at fault; messages say what was found, what was expected, what to do."""
 
 import difflib
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -55,3 +56,30 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     if 0 < len(known) <= 12:
         return f"expected one of: {', '.join(known)}"
     return "see `pbrl list` for all names"
+
+
+# What a terminal obeys instead of showing: C0 and C1 controls, separators, text direction; and lone
+# surrogates, which no encoding takes.
+_OBEYED = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_LINES, _LINE = re.compile(f"[{_OBEYED}]"), re.compile(f"[{_OBEYED}\n\t]")
+
+
+def shown(text: object, *, limit: int = 100_000, lines: bool = True) -> str:
+    """`text` as any terminal, file or encoding takes it.
+
+    Control characters and lone surrogates stand as escapes (newline and tab too unless `lines`),
+    and of more than `limit` characters the middle is left out. Never raises, whatever `str(text)`
+    does.
+    """
+    try:
+        whole = str(text)
+    except BaseException as error:
+        whole = f"<its text cannot be shown: {type(error).__name__}>"
+    if len(whole) > limit:
+        note = f" [... {len(whole) - limit:,} characters left out ...] "
+        whole = whole[: limit - limit // 3] + note + whole[len(whole) - limit // 3 :]
+    return (_LINES if lines else _LINE).sub(lambda found: _escape(found[0]), whole)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,13 +1,20 @@
 """What the command line shows: listings, the plan, the status, and progress while a suite runs."""
 
+import contextlib
+import errno
+import json
 import os
+import shutil
 import sys
 import textwrap
+import threading
 import time
+from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pbrl import sessions
+from pbrl.errors import shown
 from pbrl.store import labels, title
 
 if TYPE_CHECKING:
@@ -18,9 +25,89 @@ if TYPE_CHECKING:
 ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a current core
 
 
+MESSAGE = 2_000  # characters of a message that are shown; failure.json and the log hold more
+FAILURES, LINES = 10, 200  # failed cells told in full, lines of a table of cells
+
+
+class OutputError(Exception):
+    """Standard output takes no more: its reader is gone, or its disk is full."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"cannot write the output: {cause.strerror or cause}")
+        self.code = 0 if cause.errno in (errno.EPIPE, errno.EIO) else 74
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        discard(sys.stdout.fileno())
+        raise OutputError(error) from error
+
+
+def flush() -> OutputError | None:
+    """Write what is waiting; why it is not taken, in which case the rest vanishes."""
+    try:
+        with _output():
+            pass
+    except OutputError as error:
+        return error
+    return None
+
+
+def say_json(content: object) -> None:
+    """Print for programs; raises OutputError."""
+    with _output():
+        sys.stdout.write(json.dumps(content, indent=1, default=str) + "\n")
+
+
+def open_streams() -> None:
+    """Give a process that was started without standard input, output or error one to nowhere."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # a locale without some letter is no reason to stop
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard(fd: int) -> None:
+    """Let all that is still written to `fd` vanish."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def say(text: object = "", *, end: str = "\n") -> None:
+    """Print as it stands, but for what a terminal would obey; raises OutputError."""
+    with _output():
+        sys.stdout.write(shown(text, limit=10**9) + end)
+
+
+def say_words(text: str) -> None:
+    """Print a paragraph, on a terminal broken between words; raises OutputError."""
+    say(wrapped(text) if sys.stdout.isatty() else text)
+
+
+def wrapped(text: str) -> str:
+    """The lines of `text` broken between words so that they fit the terminal."""
+    lines = text.splitlines()
+    return "\n".join(
+        textwrap.fill(line, width(), break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    )
+
+
 def width() -> int:
-    """Columns of the terminal, 100 when the output goes elsewhere."""
-    return os.get_terminal_size().columns if sys.stdout.isatty() else 100
+    """Columns of the terminal, at least 40; 100 when the output goes elsewhere."""
+    columns = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 100
+    return max(40, columns)
 
 
 def duration(seconds: float) -> str:
@@ -37,7 +124,7 @@ def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
     for plural, entries in found.items():
         names = ", ".join(str(e["name"]) for e in entries)
         head, indent = f"{plural:<11}", " " * 11
-        print(
+        say(
             textwrap.fill(
                 names,
                 min(100, width()),
@@ -46,7 +133,7 @@ def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
                 subsequent_indent=indent,
             )
         )
-    print("\nMore about one kind: pbrl list methods")
+    say("\nMore about one kind: pbrl list methods")
 
 
 def print_entries(entries: list[dict[str, Any]]) -> None:
@@ -55,13 +142,13 @@ def print_entries(entries: list[dict[str, Any]]) -> None:
     for kind in sorted(grouped, key=_loss_order) if grouped else [""]:
         if kind:
             usable = "; a method's `loss` can be one of these" if kind in ("pair", "tie") else ""
-            print(f"--- kind {kind}{usable}")
+            say(f"--- kind {kind}{usable}")
         for entry in entries:
             if entry.get("kind", "") == kind:
                 _print_entry(entry)
     if grouped:
-        print("evidence: C read in code, P in the paper, 2 in a second source, M from memory")
-        print("(unverified), D derived or elementary. More: pbrl/losses/README.md")
+        say("evidence: C read in code, P in the paper, 2 in a second source, M from memory")
+        say("(unverified), D derived or elementary. More: pbrl/losses/README.md")
 
 
 LOSS_KINDS = (
@@ -81,18 +168,24 @@ def _print_entry(entry: dict[str, Any]) -> None:
     values = entry.get("parameters", {}).items()
     parameters = ", ".join(f"{k}={v!r}" for k, v in values).replace("'<required>'", "...")
     extra = ", ".join(f"{k.replace('_', ' ')} {entry[k]}" for k in SHOWN if entry.get(k))
-    print(entry["name"])
+    say(entry["name"])
     docs = entry.get("docs")
     for text in (entry["summary"], extra.replace("paper ", "", 1), "" if docs else parameters):
         if text:
             lines = textwrap.fill(text, min(100, width()) - 4, break_on_hyphens=False)
-            print(textwrap.indent(lines, "    "))
+            say(textwrap.indent(lines, "    "))
     for key, doc in (docs or {}).items():
         given = f"{key}={entry['parameters'][key]!r}"
-        head = f"    {given:<32}"
-        print(
-            textwrap.fill(doc, min(110, width()), initial_indent=head, subsequent_indent=" " * 36)
-        )
+        say(textwrap.fill(doc, **_beside(given, min(110, width()))))
+
+
+def _beside(given: str, columns: int) -> dict[str, Any]:
+    """How a setting's text is laid out: beside the setting, or below it where that is narrow."""
+    if columns >= 72:
+        head, indent = f"    {given:<31} ", " " * 36
+    else:
+        head, indent = f"    {given}\n        ", " " * 8
+    return {"width": columns, "initial_indent": head, "subsequent_indent": indent}
 
 
 def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
@@ -151,112 +244,175 @@ def _work(config: dict[str, Any]) -> int:
 
 def plan_table(rows: list[dict[str, Any]]) -> "Table":
     """The plan as a table for a terminal."""
-    table = _table("task", "learner", "teacher", "size", right=("cells", "done", "labels", "left"))
+    taught = any(row["teacher"] for row in rows)
+    names = ["task", "learner", *(["teacher"] if taught else [])]
+    table = _table(*names, right=("steps, duels", "done", "labels", "left"))
     for row in rows:
-        names = (row["task"], row["learner"], row["teacher"] or "-", row["size"])
-        spent = f"{row['labels']} in {row['sessions']}" if row["sessions"] else "-"
+        spent = f"{row['labels']:,} in {row['sessions']:,}" if row["sessions"] else "-"
         left = "-" if row["done"] == row["cells"] else duration(row["seconds_left"])
-        table.add_row(*names, str(row["cells"]), str(row["done"]), spent, left)
+        size = row["size"].removesuffix(" steps").replace(" duels", "")
+        done = f"{row['done']:,} of {row['cells']:,}"
+        _add(table, *(row[name] or "-" for name in names), size, done, spent, left)
     return table
 
 
 def status_table(rows: list[dict[str, Any]]) -> "Table":
     """Cells that are not done, one line each; done ones are only counted."""
-    table = _table("cell", right=("status", "step"))
-    for row in rows:
-        if row["status"] != "done":
-            step = (row["progress"] or {}).get("step")
-            stopped = row["status"] == "missing" and step is not None
-            state = "stopped" if stopped else row["status"]
-            table.add_row(row["title"], state, "-" if step is None else f"{step:,}")
+    table = _table("cell", right=("status", "progress"))
+    rows = [row for row in rows if row["status"] != "done"]
+    for row in rows[:LINES]:
+        stopped = row["status"] == "missing" and row["progress"] is not None
+        state = "stopped" if stopped else row["status"]
+        part = share(row["progress"], row["config"])
+        _add(table, row["title"], state, "-" if part is None else f"{part:.0%}")
+    if len(rows) > LINES:
+        _add(table, f"... and {len(rows) - LINES:,} more", "", "")
     return table
 
 
-def print_failures(cells: "list[Cell]") -> None:
-    """Each failed cell with its cause, its log and the command that repeats it."""
-    for cell in cells:
+def share(progress: dict[str, Any] | None, config: dict[str, Any]) -> float | None:
+    """How much of its steps or repetitions a cell has done, 0 to 1; None when it has not begun."""
+    step = (progress or {}).get("step")
+    if not isinstance(step, int | float) or step != step:
+        return None
+    whole = config["repetitions"] if config["kind"] == "bandit" else config["steps"]
+    return min(max(step / max(1, whole), 0.0), 1.0)
+
+
+def print_failures(cells: "list[Cell]", folder: object) -> None:
+    """Each failed cell with its cause, its log and the command that repeats it; ten at most."""
+    for cell in cells[:FAILURES]:
         failure = cell.failure() or {}
-        print(f"\nfailed: {title(cell.config)} [{failure.get('kind')}]")
-        print(textwrap.indent(str(failure.get("message")), "  "))
-        print(f"  log:    {cell.path / 'log.txt'}")
-        print(f"  repeat: {failure.get('command')}")
+        say(f"\nfailed: {name(cell)} [{failure.get('kind')}]")
+        message = shown(failure.get("message"), limit=MESSAGE)
+        say(textwrap.indent(wrapped(message) if sys.stdout.isatty() else message, "  "))
+        say(f"  log:    {cell.path / 'log.txt'}")
+        say(f"  repeat: {failure.get('command')}")
+    if len(cells) > FAILURES:
+        say(f"\n... and {len(cells) - FAILURES:,} more failed: pbrl status {folder} --json")
+
+
+def name(cell: "Cell") -> str:
+    """A cell's title on one line, 120 characters at most."""
+    return shown(title(cell.config), limit=120, lines=False)
 
 
 def _table(*left: str, right: tuple[str, ...] = ()) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
+    for heading in left:
+        table.add_column(heading, overflow="fold")
+    for heading in right:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
+def _add(table: "Table", *values: object) -> None:
+    """A row whose texts are shown as they are: no markup, no control characters."""
+    from rich.text import Text
+
+    table.add_row(*(Text(shown(value, limit=120, lines=False)) for value in values))
+
+
 def show(table: "Table") -> None:
-    """Print a table, at least 100 columns wide where the output is not a terminal."""
+    """Print a table, at least 76 columns wide (less cannot be read); raises OutputError."""
     from rich.console import Console
 
-    Console(width=width(), highlight=False).print(table)
+    console = Console(width=max(76, width()), highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    with _output():
+        sys.stdout.write(captured.get())
 
 
 class Progress:
-    """Progress of a running suite: a live table on a terminal, one line per event elsewhere."""
+    """Progress of a running suite: a live table on a terminal, one line per event elsewhere.
+
+    When the output takes no more, the cells go on unseen and `lost` says why.
+    """
 
     def __init__(self, cells: "list[Cell]") -> None:
         self.cells = {cell.id: cell for cell in cells}
         self.running: dict[str, float] = {}
         self.ended = {"done": 0, "skipped": 0, "failed": 0}
         self.began = time.monotonic()
+        self.lost: OutputError | None = None
+        self.console: Any = None
         self.live: Any = None
+        self.lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
         if sys.stdout.isatty():
+            from rich.console import Console
             from rich.live import Live
 
-            self.live = Live(get_renderable=self._screen, refresh_per_second=2, transient=True)
-            self.live.start()
+            self.console = Console(highlight=False, markup=False, emoji=False)
+            self.live = Live(
+                get_renderable=self._screen,
+                console=self.console,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            with self._tolerant():
+                self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.live is not None:
-            self.live.stop()
+            with self._tolerant():
+                self.live.stop()
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Whatever becomes of the screen, the cells go on."""
+        try:
+            with _output():
+                yield
+        except OutputError as error:
+            self.lost = self.lost or error
 
     def event(self, what: str, cell: "Cell", note: str = "") -> None:
         """Called by the runner: started, done, skipped, failed, retry, waiting."""
-        if what == "started":
-            self.running[cell.id] = time.monotonic()
-        else:
-            took = time.monotonic() - self.running.pop(cell.id, time.monotonic())
-            if what in self.ended:
-                self.ended[what] += 1
-            note = note or (f"in {duration(took)}" if what == "done" else "")
-        if what == "skipped":
+        with self.lock:
+            if what == "started":
+                self.running[cell.id] = time.monotonic()
+            else:
+                took = time.monotonic() - self.running.pop(cell.id, time.monotonic())
+                if what in self.ended:
+                    self.ended[what] += 1
+                note = note or (f"in {duration(took)}" if what == "done" else "")
+        if what == "skipped" or self.lost is not None:
             return
         ended = sum(self.ended.values())
-        line = f"[{ended}/{len(self.cells)}] {what:<8}{title(cell.config)} {note}".rstrip()
-        if self.live is None:
-            print(line, flush=True)
-        elif what in ("failed", "retry"):
-            self.live.console.print(line, highlight=False)
+        note = shown(note.strip().partition("\n")[0], limit=300, lines=False)
+        line = f"[{ended}/{len(self.cells)}] {what:<8}{name(cell)} {note}".rstrip()
+        with self._tolerant():
+            if self.live is None:
+                say(line)
+            elif what in ("failed", "retry"):
+                self.console.print(line)
 
     def _screen(self) -> "Table":
-        elapsed = time.monotonic() - self.began
-        ended = sum(self.ended.values())
-        table = _table("running", right=("progress", "time"))
-        for cell_id, since in self.running.items():
+        """The cells that run, and how many ended; called by a thread of the screen's own."""
+        with self.lock:
+            running, counted = list(self.running.items()), dict(self.ended)
+        now = time.monotonic()
+        table = _table("running", right=("done", "time"))
+        room = max(8, self.console.width - 15)
+        for cell_id, since in running[: max(1, self.console.height - 6)]:
             cell = self.cells[cell_id]
-            share = (cell.progress() or {}).get("step", 0) / max(1, _steps(cell.config))
-            table.add_row(
-                title(cell.config), f"{min(share, 1):.0%}", duration(time.monotonic() - since)
-            )
-        counts = ", ".join(f"{n} {what}" for what, n in self.ended.items() if n)
+            part = share(cell.progress(), cell.config) or 0.0
+            text = name(cell)
+            text = text if len(text) <= room else f"{text[: room - 3]}..."
+            _add(table, text, f"{part:.0%}", duration(now - since))
+        counts = ", ".join(f"{n} {what}" for what, n in counted.items() if n)
+        ended = sum(counted.values())
         table.caption = (
-            f"{ended} of {len(self.cells)} cells ({counts or 'none yet'}), {duration(elapsed)}"
+            f"{ended} of {len(self.cells)} cells ({counts or 'none yet'}), "
+            f"{duration(now - self.began)}"
         )
         table.caption_justify = "left"
         return table
-
-
-def _steps(config: dict[str, Any]) -> int:
-    return config["repetitions"] if config["kind"] == "bandit" else config["steps"]

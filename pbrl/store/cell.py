@@ -134,12 +134,13 @@ class Cell:
             return None
 
     def progress(self) -> dict[str, Any] | None:
-        """step of the newest row, and of the newest checkpoint; None before the first row."""
+        """step (for a bandit: repetitions) so far, and of the newest checkpoint; None at first."""
         row = journal.last(self.path / "journal.jsonl")
         if row is None:
             return None
         saved = checkpoint.steps(self.path / "checkpoints")
-        return {"step": row.get("step"), "checkpoint": saved[0] if saved else None}
+        step = row["repetition"] + 1 if "repetition" in row else row.get("step")
+        return {"step": step, "checkpoint": saved[0] if saved else None}
 
     # --- running it -----------------------------------------------------------------------------
 
