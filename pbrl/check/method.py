@@ -28,7 +28,6 @@ SMALL: dict[str, Any] = {
     "reset_updates": 5,
     "batch_size": 16,
     "query_candidates": 2,
-    "entropy_particles": 32,
     "hidden": 16,
     "reward_hidden": 16,
     "members": 2,

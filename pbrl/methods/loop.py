@@ -61,7 +61,7 @@ def train(run: "Run", cfg: Any, parts: Parts) -> None:
     # Without a limit there is room for all episodes, or the latest where some end early.
     window = cfg.episodes_kept or cfg.steps // horizon + 1
     episodes = Episodes(*dims, horizon=horizon, capacity=window, device=run.device)
-    entropy = StateEntropy(k=cfg.entropy_k, particles=cfg.entropy_particles)
+    entropy = StateEntropy(k=cfg.entropy_k)
     run.track(agent=agent, reward=reward, labels=labels, episodes=episodes, entropy=entropy)
 
     planned = sessions.sessions_of(cfg.model_dump())
@@ -102,5 +102,5 @@ def train(run: "Run", cfg: Any, parts: Parts) -> None:
             agent.update(agent.sample())
         elif step >= cfg.seed_steps:
             batch = agent.sample()
-            bonus = entropy.bonus(batch.obs, agent.replay.all().obs, agent.generator)
+            bonus = entropy.bonus(batch.obs, agent.replay.all().obs)
             agent.update(batch._replace(reward=bonus))

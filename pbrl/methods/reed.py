@@ -44,9 +44,7 @@ class Config(BaseModel):
     unsup_steps: int = 750
     "Steps of exploration rewarded by state entropy (9,000)."
     entropy_k: int = 5
-    "Neighbor whose distance is the entropy bonus (5)."
-    entropy_particles: int = 1024
-    "States a state is compared with (the whole replay buffer)."
+    "Neighbor, among all states so far, whose distance is the entropy bonus (5)."
     reset_updates: int = 100
     "Updates right after the switch to the learned reward (100)."
 
