@@ -46,6 +46,8 @@ RegretOption = Annotated[
     typer.Option("--regret", metavar="NAME", help="a regret to show, such as strong or borda"),
 ]
 
+RETRIES = ("failed", "outdated")
+
 PLURALS = {
     "envs": "env",
     "teachers": "teacher",
@@ -178,7 +180,7 @@ def _cells(
     from pbrl import store, suite
 
     content = suite.read(suite_name, settings=tuple(settings or ()))
-    configs = suite.cells(content)
+    configs = suite.cells(content, folder=suite.find(suite_name).parent)
     root = out or Path("runs") / content["name"]
     return [store.Cell(root, config) for config in configs], root, content["name"]
 
@@ -192,6 +194,16 @@ def run(
     address: Annotated[str | None, typer.Option(help="address of a Ray cluster")] = None,
     settings: SetOption = None,
     plugin: PluginOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="run the cells whose title or id fits, such as '*sac*'"
+        ),
+    ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(help="compute again what failed, or is outdated (done by other code)"),
+    ] = None,
 ) -> None:
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
     from pbrl import store
@@ -203,15 +215,20 @@ def run(
         raise ConfigError(
             "--executor ray needs Ray, which is not installed: pip install 'pbrl[ray]'"
         )
+    for word in retry or []:
+        if word not in RETRIES:
+            raise ConfigError(f"--retry {word!r}; expected {' or '.join(RETRIES)}")
     plugins = _load_plugins(plugin)
-    cells, root, _ = _cells(suite_name, out, settings)
-    store.write_plan(root, cells)
+    planned, root, _ = _cells(suite_name, out, settings)
+    cells = _chosen(planned, only)
+    store.write_plan(root, planned)
     with terminal.Progress(cells) as progress:
         summary = queue.run_cells(
             cells,
             root,
             jobs=jobs,
             plugins=plugins,
+            retry=retry or (),
             executor=executor,
             address=address,
             on_event=progress.event,
@@ -219,10 +236,16 @@ def run(
     lost = 0 if progress.lost is None else _lost(progress.lost)
     states = Counter(cell.status() for cell in cells)
     terminal.say(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    planned = len(store.read_plan(root))
-    if planned > len(cells):
+    others = len(store.read_plan(root)) - len(planned)
+    if len(planned) > len(cells):
+        terminal.say(f"--only left out {len(planned) - len(cells)} cells of the suite")
+    if others > 0:
+        terminal.say_words(f"the folder also holds {others} cells that this suite does not have")
+    if summary.outdated:
+        other = sorted({name for names in summary.outdated.values() for name in names})
         terminal.say_words(
-            f"the folder also holds {planned - len(cells)} cells that this suite does not have"
+            f"{len(summary.outdated)} cells were computed with another version of "
+            f"{', '.join(other)} and kept; --retry outdated computes them again"
         )
     terminal.print_failures(summary.failed, root)
     if summary.signal is not None:
@@ -231,6 +254,24 @@ def run(
         terminal.say(f"next: pbrl table {root}; pbrl plot {root}")
     if summary.exit_code or lost:
         sys.exit(summary.exit_code or lost)
+
+
+def _chosen(cells: "list[Cell]", patterns: list[str] | None) -> "list[Cell]":
+    """The cells whose title or id fits one of the patterns; all when there are none."""
+    from fnmatch import fnmatchcase
+
+    from pbrl.store import title
+
+    if not patterns:
+        return cells
+    names = [(cell, (title(cell.config), cell.id)) for cell in cells]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for _, both in names for name in both):
+            raise ConfigError(
+                f"--only {pattern!r} fits no cell; the first is {names[0][1][0]!r} "
+                f"({names[0][1][1]}); * stands for any text"
+            )
+    return [c for c, both in names if any(fnmatchcase(n, p) for n in both for p in patterns)]
 
 
 @app.command()

@@ -14,6 +14,7 @@ import math
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -193,9 +194,24 @@ def resolve(kind: str, name: str) -> Any:
                 raise PluginError(
                     f"{kind} {name!r} ({point.value}) does not import: {error!r}"
                 ) from error
+            source = getattr(sys.modules.get(_REGISTERED[kind][name].__module__), "__file__", None)
+            if source is not None:
+                _PLUGINS.setdefault(source, sha256(Path(source).read_bytes()).hexdigest())
         else:
             raise _unknown(kind, name)
     return _REGISTERED[kind][name]
+
+
+_PLUGINS: dict[str, str] = {}  # SHA-256 of each imported file of a plug-in, by its path
+
+
+def plugins() -> dict[str, str]:
+    """SHA-256 of every imported plug-in by its file's name (its path, where two share a name)."""
+    files = Counter(Path(path).name for path in _PLUGINS)
+    return {
+        Path(path).name if files[Path(path).name] == 1 else path: digest
+        for path, digest in _PLUGINS.items()
+    }
 
 
 def load_plugin(path: str | Path) -> dict[str, list[str]]:
@@ -214,7 +230,11 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:
-            spec.loader.exec_module(module)
+            # Not by the loader: it would take compiled code that is older than the file for a
+            # second, and the digest must be that of the text that runs.
+            text = file.read_bytes()
+            _PLUGINS[str(file)] = sha256(text).hexdigest()
+            exec(compile(text, str(file), "exec"), module.__dict__)
         except PluginError:
             del sys.modules[module_name]
             raise

@@ -13,6 +13,7 @@ from bandits.registry import spelled
 from pbrl import registry, sessions
 from pbrl.errors import ConfigError, did_you_mean
 from pbrl.store import identity, title
+from pbrl.store.inputs import sealed_inputs
 from pbrl.suites import shipped
 
 Named = str | dict[str, Any]
@@ -74,20 +75,28 @@ class Head(BaseModel):
     blocks: Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
+def find(source: str) -> Path:
+    """The file of a suite given by path or by a shipped name; raises ConfigError if there is none.
+
+    Paths in a suite, and in settings applied to it, start at this file's folder.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if source in shipped():
+        return shipped()[source]
+    if path.suffix in (".yaml", ".yml") or "/" in source:
+        raise ConfigError(f"suite file {source!r} does not exist; give a path to a YAML file")
+    raise ConfigError(f"unknown suite {source!r}; {did_you_mean(source, shipped())}")
+
+
 def read(source: str, *, settings: tuple[str, ...] = ()) -> dict[str, Any]:
     """The content of a suite file or shipped suite, with `KEY=VALUE` settings applied.
 
     A key is a path such as `seeds`, `blocks.0.steps`; `steps` alone sets it in every block that
     has it. Raises ConfigError when the file is missing, is not YAML, or a key does not exist.
     """
-    path = Path(source)
-    if not path.is_file():
-        if source in shipped():
-            path = shipped()[source]
-        elif path.suffix in (".yaml", ".yml") or "/" in source:
-            raise ConfigError(f"suite file {source!r} does not exist; give a path to a YAML file")
-        else:
-            raise ConfigError(f"unknown suite {source!r}; {did_you_mean(source, shipped())}")
+    path = find(source)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -137,9 +146,10 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         raise ConfigError(f"--set {setting!r}: the suite has no {last!r} there")
 
 
-def cells(content: dict[str, Any]) -> list[dict[str, Any]]:
+def cells(content: dict[str, Any], *, folder: Path = Path()) -> list[dict[str, Any]]:
     """The resolved configuration of every cell, each parameter filled in and of its type.
 
+    Relative paths in it start at `folder`; the content of every file becomes part of its cells.
     Raises ConfigError with the key path for anything unknown, mistyped, empty or twice there, and
     for a label budget that a method's schedule cannot spend.
     """
@@ -162,7 +172,11 @@ def cells(content: dict[str, Any]) -> list[dict[str, Any]]:
                 else f"{where}: kind is missing; expected one of: {', '.join(BLOCKS)}"
             )
         block = _validated(BLOCKS[kind], _listed(raw, BLOCKS[kind]), where)
-        for config in _expand(block, where, seeds, described):
+        for unsealed in _expand(block, where, seeds, described):
+            try:
+                config = sealed_inputs(unsealed, folder)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
             key = json.dumps(identity(config), sort_keys=True)
             if key in origin:
                 raise ConfigError(

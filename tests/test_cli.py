@@ -134,3 +134,34 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert message in err
     assert "Traceback" not in err
     assert err.count("\n") <= 2
+
+
+def test_a_part_of_a_suite_is_run_and_the_rest_stays_planned(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    from pbrl.jobs import queue
+
+    given = []
+    monkeypatch.setattr(
+        queue, "run_cells", lambda cells, root, **_: given.extend(cells) or queue.Summary()
+    )
+    block = TINY["blocks"][0] | {"algorithm": ["uniform", "rucb"], "problem": "six-rankers"}
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(TINY | {"blocks": [block]}))
+    arguments = ("run", file, "-o", tmp_path / "out")
+    code, out, _ = call(monkeypatch, capsys, *arguments, "--only", "rucb on *")
+    assert (code, [cell.config["algorithm"]["name"] for cell in given]) == (0, ["rucb"])
+    assert "--only left out 1 cells of the suite" in out
+    code, out, _ = call(monkeypatch, capsys, "status", tmp_path / "out", "--json")
+    assert len(json.loads(out)) == 2
+    code, _, error = call(monkeypatch, capsys, *arguments, "--only", "sac*")
+    assert code == 2
+    assert "--only 'sac*' fits no cell; the first is 'uniform on six-rankers' (" in error
+    given.clear()
+    call(monkeypatch, capsys, *arguments, "--only", "rucb-*", "--only", "uniform*")
+    assert len(given) == 2  # the first by its id
+
+
+def test_an_unknown_retry_is_refused(tiny: Path, monkeypatch, capsys) -> None:
+    code, _, error = call(monkeypatch, capsys, "run", tiny, "--retry", "all")
+    assert (code, error) == (2, "pbrl: --retry 'all'; expected failed or outdated\n")

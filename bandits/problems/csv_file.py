@@ -1,5 +1,7 @@
 """A preference matrix of the user's own, from a file."""
 
+from pathlib import Path
+
 import numpy as np
 
 from bandits.preferences import Problem, check_matrix, stationary
@@ -7,7 +9,7 @@ from bandits.registry import problem
 
 
 @problem("csv")
-def csv(path: str) -> Problem:
+def csv(path: Path) -> Problem:
     """The preference matrix in a csv file: K rows of K numbers, no header, row beats column.
 
     Lines starting with # are comments. Raises ValueError when the file is missing, holds something
@@ -16,7 +18,7 @@ def csv(path: str) -> Problem:
     return stationary(read_matrix(path))
 
 
-def read_matrix(path: str) -> np.ndarray:
+def read_matrix(path: str | Path) -> np.ndarray:
     """The checked preference matrix [K, K] in a csv file; raises ValueError as `csv` does."""
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -40,4 +42,4 @@ def read_matrix(path: str) -> np.ndarray:
                 f"{path}, line {number} has {len(rows[-1])} entries and the first row "
                 f"{len(rows[0])}; expected as many in every row"
             )
-    return check_matrix(np.array(rows), path)
+    return check_matrix(np.array(rows), str(path))

@@ -31,6 +31,8 @@ class Summary:
     done: list[Cell] = field(default_factory=list)
     skipped: list[Cell] = field(default_factory=list)
     failed: list[Cell] = field(default_factory=list)
+    outdated: dict[str, list[str]] = field(default_factory=dict)
+    """of cells that stay as they are: the code, by cell id, that is not as it was"""
     signal: int | None = None
 
     @property
@@ -67,6 +69,7 @@ def run_cells(
     *,
     jobs: int = 1,
     plugins: Sequence[str] = (),
+    retry: Sequence[str] = (),
     executor: str = "local",
     address: str | None = None,
     on_event: Report = lambda what, cell, note: None,
@@ -76,11 +79,13 @@ def run_cells(
     Events are started, done, skipped (done before, or by another runner), failed, retry, waiting
     (another runner is computing it). SIGINT and SIGTERM stop within five seconds: running cells
     write a checkpoint, and running the same cells again continues them. A cell that failed before
-    is computed again when it lacked resources or was lost, or when the code has changed since;
-    otherwise it is reported as failed. Raises StoreError when `root` cannot be written and
+    is computed again when it lacked resources or was lost, when anything it could depend on has
+    changed since, or with "failed" in `retry`; otherwise it is reported as failed. A cell computed
+    by other code stays as it is and is reported; with "outdated" in `retry` it is computed again.
+    Raises StoreError when `root` cannot be written and
     ConfigError for an unknown executor or a missing Ray.
     """
-    schedule = _Schedule(cells, plugins=plugins, on_event=on_event)
+    schedule = _Schedule(cells, plugins=plugins, retry=retry, on_event=on_event)
     place: Executor
     if not schedule.queue:
         return schedule.summary
@@ -123,8 +128,15 @@ def _signals(summary: Summary) -> Iterator[None]:
 class _Schedule:
     """Which cells wait, run, are computed elsewhere, or ended."""
 
-    def __init__(self, cells: Sequence[Cell], *, plugins: Sequence[str], on_event: Report) -> None:
-        self.plugins, self.event = plugins, on_event
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        *,
+        plugins: Sequence[str],
+        on_event: Report,
+        retry: Sequence[str] = (),
+    ) -> None:
+        self.plugins, self.event, self.retry = plugins, on_event, retry
         self.cells = {cell.id: cell for cell in cells}
         self.summary = Summary()
         self.queue: deque[tuple[Cell, str | None]] = deque()
@@ -133,23 +145,42 @@ class _Schedule:
         self.losses: Counter[str] = Counter()
         self.waiting_told = False
         for cell in self.cells.values():
-            status = cell.status()
-            if status == "done" and not cell.is_whole():
-                cell.discard()
-                self.event("retry", cell, "its result is damaged")
-                self.queue.append((cell, None))
-            elif status == "done":
-                self._skip(cell)
-            elif status == "failed" and not self._is_worth_another_try(cell):
-                self._failed(cell)
-            else:
-                self.queue.append((cell, None))
+            self._sort(cell)
 
-    def _is_worth_another_try(self, cell: Cell) -> bool:
-        failure = cell.failure() or {}
-        return failure.get("kind") in _AGAIN or (
-            failure.get("code") != worker.code_digest(self.plugins)
-        )
+    def _sort(self, cell: Cell) -> None:
+        """What a cell needs: to be computed, once more for a reason, or nothing."""
+        status = cell.status()
+        if status == "done" and not cell.is_whole():
+            self._again(cell, "its result is damaged")
+        elif status == "done":
+            other = cell.outdated()
+            if other and "outdated" in self.retry:
+                return self._again(cell, f"computed with another version of {', '.join(other)}")
+            if other:
+                self.summary.outdated[cell.id] = other
+            self._skip(cell)
+        elif status == "failed":
+            cause = self._cure(cell)
+            if cause is None:
+                return self._failed(cell)
+            self.event("retry", cell, cause)
+            self.queue.append((cell, None))
+        else:
+            self.queue.append((cell, None))
+
+    def _again(self, cell: Cell, reason: str) -> None:
+        cell.discard()
+        self.event("retry", cell, reason)
+        self.queue.append((cell, None))
+
+    def _cure(self, cell: Cell) -> str | None:
+        """Why a cell that failed may succeed now; None when nothing speaks for it."""
+        kind, changed = (cell.failure() or {}).get("kind"), cell.cure()
+        if kind in _AGAIN:
+            return f"it failed as {kind}"
+        if changed:
+            return f"changed since it failed: {', '.join(changed)}"
+        return "asked for by --retry failed" if "failed" in self.retry else None
 
     def step(self, place: Executor) -> bool:
         """Start what can start, take in what ended; False when nothing is left to do."""
@@ -195,7 +226,7 @@ class _Schedule:
 
     def _ended(self, cell: Cell, code: int) -> None:
         status = cell.status()
-        if code == worker.ALREADY:
+        if code == worker.ALREADY or (code == worker.LOCKED and status == "done"):
             self._skip(cell)
         elif status == "done":
             self.summary.done.append(cell)
@@ -255,7 +286,6 @@ class _Schedule:
                     message,
                     traceback=traceback,
                     command=worker.repeat_command(cell, self.plugins),
-                    code=worker.code_digest(self.plugins),
                 )
         except Locked:
             self.elsewhere[cell.id] = Watch(cell.path)

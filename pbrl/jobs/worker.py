@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ def _compute(cell: Cell, plugins: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    source_digest()  # kept from here on: the source may be edited while the cell is computed
     faulthandler.dump_traceback_later(hang_timeout(cell), exit=True)
     try:
         for plugin in plugins:
@@ -86,7 +86,6 @@ def _compute(cell: Cell, plugins: Sequence[str]) -> int:
             message,
             traceback=text,
             command=repeat_command(cell, plugins),
-            code=code_digest(plugins),
         )
         return FAILED
     finally:
@@ -117,15 +116,6 @@ def repeat_command(cell: Cell, plugins: Sequence[str]) -> str:
     """The shell command that computes this cell alone, in the foreground."""
     options = [word for plugin in plugins for word in ("--plugin", plugin)]
     return shlex.join(["python", "-m", "pbrl.jobs.worker", str(cell.path), *options])
-
-
-def code_digest(plugins: Sequence[str]) -> str:
-    """SHA-256 of this package's source and the plug-ins: when it changes, failures may be cured."""
-    whole = sha256(source_digest().encode())
-    for plugin in plugins:
-        path = Path(plugin)
-        whole.update(path.read_bytes() if path.is_file() else b"missing")
-    return whole.hexdigest()
 
 
 def follow_parent(parent: int) -> None:

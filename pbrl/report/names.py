@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pbrl import store
+from pbrl.store.inputs import without_places
 
 NOT_THE_LEARNER = ("seed", "execution", "device")  # cells differing in these alone are one line
 
@@ -27,7 +28,8 @@ def _joined(learner: str, teacher: str) -> str:
 
 def family(config: dict[str, Any]) -> str:
     """The same text for cells that are runs of one line."""
-    kept = {key: value for key, value in config.items() if key not in NOT_THE_LEARNER}
+    known = without_places(config)
+    kept = {key: value for key, value in known.items() if key not in NOT_THE_LEARNER}
     return json.dumps(kept, sort_keys=True)
 
 

@@ -75,7 +75,7 @@ class Study:
     lines: list[Line]
     bandits: list[Bandit]
     left: list[Left]
-    versions: dict[str, Counter[str]]  # cells by version, for the source and each package
+    versions: dict[str, Counter[str]]  # cells by version, of the source, packages, plug-ins
     notices: list[str]
 
     def problems(self) -> list[str]:
@@ -119,6 +119,8 @@ def group(results: store.Results) -> Study:
         versions["pbrl"][_source(cell.environment)] += 1
         for package, version in cell.environment.get("packages", {}).items():
             versions[package][version] += 1
+        for file, digest in cell.environment.get("plugins", {}).items():
+            versions[file][digest[:8]] += 1
     named = names.lines([cells[0].config for cells in families.values()])
     lines, bandits = [], []
     for cells, (task, label) in zip(families.values(), named, strict=True):

@@ -17,6 +17,7 @@ from pbrl import registry
 from pbrl.errors import CellError, ConfigError
 from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.store import title
+from pbrl.store.inputs import opened
 
 if TYPE_CHECKING:
     from pbrl.store import Cell
@@ -34,7 +35,7 @@ BATCH_PAIRS = 2**22  # which hold at most this many pairs' numbers of duels
 
 def execute(cell: "Cell") -> dict[str, Any]:
     """Simulate the repetitions of a bandit cell; each depends on (seed, its number) alone."""
-    config = cell.config
+    config = opened(cell.config)
     heart = Heartbeat(config["execution"]["hang_timeout"])
     repetitions, horizon = config["repetitions"], config["horizon"]
     restored = cell.restore()

@@ -16,6 +16,7 @@ from pbrl.run.run import Run
 from pbrl.run.seeds import stream_int, stream_seed
 from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.run.teacher import COUNTS, AskedTeacher
+from pbrl.store.inputs import opened
 
 if TYPE_CHECKING:
     from pbrl.segments import Segments
@@ -52,7 +53,7 @@ class OnlineCell:
     """
 
     def __init__(self, cell: "Cell") -> None:
-        config = cell.config
+        config = opened(cell.config)
         self.cell, self.config = cell, config
         self.seed: int = config["seed"]
         self.device = _device(config["device"])

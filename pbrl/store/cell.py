@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 import pbrl
 from pbrl.errors import StoreError
-from pbrl.store import atomic, checkpoint, frames, journal
+from pbrl.store import atomic, checkpoint, frames, inputs, journal
 from pbrl.store.lease import Lease, holder
-from pbrl.store.provenance import environment
+from pbrl.store.provenance import changed, changed_packages, circumstances, environment
 
 Status = Literal["done", "running", "failed", "missing"]
 FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug"]
@@ -34,16 +34,16 @@ _log = logging.getLogger("pbrl")
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a configuration decides the result: all but labels and how it is executed."""
+    """What of a configuration decides the result: not labels, places of files, or its execution."""
     return {
         key: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
-        for key, value in config.items()
+        for key, value in inputs.without_places(config).items()
         if key != "execution"
     }
 
 
 def cell_id(config: dict[str, Any]) -> str:
-    """Names and seed, then twelve hex digits of the SHA-256 of configuration and version.
+    """Names and seed, then twelve hex digits of the SHA-256 of configuration, input files, version.
 
     At most 80 characters out of a-z, 0-9, dot, underscore and hyphen: safe as a folder's name.
     """
@@ -133,6 +133,16 @@ class Cell:
         except StoreError:
             return None
 
+    def cure(self) -> list[str]:
+        """What is not as it was when the cell failed, so that it may succeed now."""
+        failure = self.failure() or {}
+        then, now = failure.get("circumstances", {}), circumstances(self.config)
+        return sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
+
+    def outdated(self) -> list[str]:
+        """Of a cell that is done: the files of code that are not as they were; [] when none."""
+        return changed((self.manifest() or {}).get("environment", {}), environment())
+
     def progress(self) -> dict[str, Any] | None:
         """step (for a bandit: repetitions) so far, and of the newest checkpoint; None at first."""
         row = journal.last(self.path / "journal.jsonl")
@@ -198,6 +208,10 @@ class Cell:
         for step in checkpoint.steps(folder):
             try:
                 state, manifest = checkpoint.read(folder, step)
+                other = changed(manifest["environment"], environment())
+                if other:
+                    self._start_again(step, other)
+                    return None
                 self._journal = self._journal_at(manifest["journal"])
             except StoreError as error:
                 self._note(f"checkpoint of step {step} is not used: {error}")
@@ -205,11 +219,24 @@ class Cell:
                 continue
             self._seconds = manifest["seconds"]
             self.notices = [*manifest["notices"], *self.notices]
+            packages = changed_packages(manifest["environment"], environment())
+            if packages:
+                self._note(f"continued from step {step} with other versions: {packages}")
             return state, step
         if self.notices:
             self._note("no intact checkpoint is left: the cell starts again from its beginning")
         self._journal = journal.Journal(self.path / "journal.jsonl")
         return None
+
+    def _start_again(self, step: int, other: list[str]) -> None:
+        """Forget the checkpoints of other code: half of a run by each would be a run by neither."""
+        for saved in checkpoint.steps(self.path / "checkpoints"):
+            atomic.remove(checkpoint.place(self.path / "checkpoints", saved))
+        self._note(
+            f"{' and '.join(other)} changed after the checkpoint of step {step}: the cell starts "
+            "again from its beginning"
+        )
+        self._journal = journal.Journal(self.path / "journal.jsonl")
 
     def _journal_at(self, seal: dict[str, Any]) -> journal.Journal:
         path = self.path / "journal.jsonl"
@@ -252,6 +279,7 @@ class Cell:
                 "journal": seal,
                 "seconds": self.seconds,
                 "notices": self.notices,
+                "environment": environment(),
                 "files": checkpoint.write_state(temp, state),
             }
             atomic.write_file(temp / "manifest.json", atomic.sealed(manifest))
@@ -322,12 +350,10 @@ class Cell:
                 raise StoreError(f"{self.path / name} is damaged; delete the cell's folder")
         return checkpoint.read_state(self.path / "weights")
 
-    def fail(
-        self, kind: FailureKind, message: str, *, traceback: str, command: str, code: str = ""
-    ) -> None:
-        """Record why the cell stopped; `command` repeats it alone, in the foreground.
+    def fail(self, kind: FailureKind, message: str, *, traceback: str, command: str) -> None:
+        """Record why the cell stopped, and under what circumstances, which decide on another try.
 
-        `code` is a digest of the code that failed: other code is worth another try.
+        `command` repeats the cell alone, in the foreground.
         """
         saved = checkpoint.steps(self.path / "checkpoints")
         content = {
@@ -335,7 +361,7 @@ class Cell:
             "message": message,
             "traceback": traceback,
             "command": command,
-            "code": code,
+            "circumstances": circumstances(self.config),
             "seed": self.config.get("seed"),
             "log": str(self.path / "log.txt"),
             "checkpoint": saved[0] if saved else None,

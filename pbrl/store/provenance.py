@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import platform
 import sys
 from hashlib import sha256
@@ -9,19 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pbrl
+from pbrl import registry
+from pbrl.store import inputs
 
 _PACKAGES = ("torch", "numpy", "numba", "polars", "safetensors")
 _SIMULATORS = ("stable_baselines3", "gymnasium", "mujoco", "dm_control", "metaworld")
 _SOURCE = Path(pbrl.__file__).resolve().parent.parent
 
 
+_SHOWS = ("pbrl/report/", "pbrl/check/", "pbrl/cli.py", "pbrl/terminal.py", "pbrl/doctor.py")
+_OUTSIDE = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "DISPLAY")
+
+
 @functools.cache
 def source_digest() -> str:
-    """SHA-256 over every Python file of pbrl, bandits and envs."""
+    """SHA-256 over every Python file of pbrl, bandits and envs that a cell's numbers can see."""
     whole = sha256()
     for package in ("bandits", "envs", "pbrl"):
         for file in sorted((_SOURCE / package).rglob("*.py")):
-            whole.update(str(file.relative_to(_SOURCE)).encode() + b"\0" + file.read_bytes())
+            name = file.relative_to(_SOURCE).as_posix()
+            if not name.startswith(_SHOWS):
+                whole.update(name.encode() + b"\0" + file.read_bytes())
     return whole.hexdigest()
 
 
@@ -61,6 +70,54 @@ def environment() -> dict[str, Any]:
             name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
         },
         "source": source_digest(),
+        "plugins": registry.plugins(),
         "commit": commit(),
         "threads": threads,
     }
+
+
+def changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The code that differs between two environments: "pbrl", and plug-ins by their file's name.
+
+    A plug-in that only one of them knows is not compared: what a cell needs, it has to find.
+    """
+    known, found = then.get("plugins", {}), now["plugins"]
+    other = [name for name in sorted(known.keys() & found.keys()) if known[name] != found[name]]
+    return ["pbrl"] * (then.get("source", now["source"]) != now["source"]) + other
+
+
+def changed_packages(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """What else bit-equality depends on and differs, as text; "" when nothing does."""
+    before, after = ({"python": e["python"], **e["packages"]} for e in (then, now))
+    return ", ".join(
+        f"{name} {after[name]} after {before[name]}"
+        for name in sorted(before.keys() & after.keys())
+        if before[name] != after[name]
+    )
+
+
+def circumstances(config: dict[str, Any]) -> dict[str, Any]:
+    """All that a failure could depend on besides the cell's configuration, by name."""
+    return {
+        **config.get("execution", {}),
+        **{path: inputs.content(Path(path)) for path in config.get("inputs", {})},
+        **registry.plugins(),
+        **{name: os.environ.get(name) for name in _OUTSIDE},
+        "pbrl": source_digest(),
+        "python": platform.python_version(),
+        "installed packages": _installed(),
+        "graphics cards": graphics_cards(),
+    }
+
+
+def graphics_cards() -> list[str]:
+    """The graphics cards of this machine, found without asking torch."""
+    return sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
+@functools.cache
+def _installed() -> str:
+    from importlib import metadata
+
+    found = sorted(f"{d.name}=={d.version}" for d in metadata.distributions())
+    return sha256("\n".join(found).encode()).hexdigest()

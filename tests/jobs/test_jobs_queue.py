@@ -23,7 +23,7 @@ from pbrl.errors import (
     StoreError,
 )
 from pbrl.jobs import queue, worker
-from pbrl.store import Cell, lease
+from pbrl.store import Cell, lease, provenance
 
 Event = tuple[str, str, str]
 
@@ -143,9 +143,9 @@ def test_a_failure_is_tried_again_when_the_code_changed(
 ) -> None:
     root, cells, _, _ = mixed
     bug = [c for c in cells if c.config["method"].get("mischief") == "bug"]
-    monkeypatch.setattr(worker, "source_digest", lambda: "another version")
+    monkeypatch.setattr(provenance, "source_digest", lambda: "another version")
     _, events = run(root, bug)
-    assert [what for what, _, _ in events] == ["started", "failed"]
+    assert [what for what, _, _ in events] == ["retry", "started", "failed"]
 
 
 def test_the_repeat_command_repeats_the_cell(mixed: Mixed) -> None:
