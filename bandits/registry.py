@@ -16,9 +16,12 @@ class Names:
     """Marks a parameter that names something of a kind: a name or {name: ..., parameter: value}.
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-s"
+
+    `among` are the names allowed, or, of a loss, its kinds; empty for all.
     """
 
     kind: str
+    among: tuple[str, ...] = ()
 
 
 def algorithm(name: str, **meta: Any) -> Callable[[Any], Any]:

@@ -137,6 +137,8 @@ def list_(
             values = entry.parameters.values()
             listed = {"name": name, "summary": entry.summary, **entry.meta}
             listed["parameters"] = {p.name: p.default for p in values}
+            listed["expected"] = {p.name: p.expected for p in values}
+            listed["ranges"] = {p.name: p.range for p in values if p.range}
             if any(p.doc for p in values):
                 listed["docs"] = {p.name: p.doc for p in values}
             found[plural].append(listed)

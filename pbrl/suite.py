@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bandits.registry import spelled
 from pbrl import registry, sessions
@@ -362,36 +362,16 @@ def _named(
     found = []
     for chosen in _axes(entry, given):
         full = registry.check_parameters(entry, chosen, where)
-        if axis == "method":
-            full |= _references(full, where)
+        if full.get("members") == 1 and "disagreement" in str(full.get("query")):
+            raise ConfigError(
+                f"{where}: query {full['query']!r} needs members that can disagree; found "
+                "members = 1"
+            )
         varied = {k: v for k, v in chosen.items() if isinstance(given[k], list)}
         shown = label or name
         if len(_axes(entry, given)) > 1:
             shown = spelled({"name": shown, **varied})
         found.append({"name": name, "label": shown, **full})
-    return found
-
-
-def _references(full: dict[str, Any], where: str) -> dict[str, Any]:
-    """A method's `query` and `loss` are names too, the loss with parameters of its own."""
-    found: dict[str, Any] = {}
-    for kind in {"query", "loss"} & full.keys():
-        given = {"name": full[kind]} if isinstance(full[kind], str) else dict(full[kind])
-        try:
-            entry = registry.describe(kind, str(given.pop("name", "")))
-        except ConfigError as error:
-            raise ConfigError(f"{where}.{kind}: {error}") from None
-        filled = registry.check_parameters(entry, given, f"{where}.{kind}")
-        found[kind] = {"name": entry.name, **filled} if filled else entry.name
-        if kind == "loss" and entry.meta.get("kind", "pair") not in ("pair", "tie"):
-            raise ConfigError(
-                f"{where}.loss: {entry.name!r} is a {entry.meta['kind']} loss; expected one of two "
-                "segment scores (kind pair or tie, see `pbrl list losses`)"
-            )
-    if full.get("members") == 1 and "disagreement" in str(full.get("query")):
-        raise ConfigError(
-            f"{where}: query {full['query']!r} needs members that can disagree; found members = 1"
-        )
     return found
 
 
@@ -404,11 +384,7 @@ def _axes(entry: registry.Entry, given: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _takes_list(entry: registry.Entry, key: str) -> bool:
-    try:
-        TypeAdapter(entry.parameters[key].type).validate_python([])
-    except (ValidationError, KeyError):
-        return False
-    return True
+    return key in entry.parameters and registry.takes_list(entry.parameters[key].type)
 
 
 def _label(values: list[dict[str, Any]]) -> None:

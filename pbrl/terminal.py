@@ -165,8 +165,12 @@ SHOWN = ("paper", "evidence", "horizon", "reward_range")
 
 
 def _print_entry(entry: dict[str, Any]) -> None:
-    values = entry.get("parameters", {}).items()
-    parameters = ", ".join(f"{k}={v!r}" for k, v in values).replace("'<required>'", "...")
+    given = {
+        key: f"{key}={'...' if value == '<required>' else repr(value)}"
+        for key, value in entry.get("parameters", {}).items()
+    }
+    given |= {key: f"{given[key]}  {words}" for key, words in entry.get("ranges", {}).items()}
+    parameters = ", ".join(given.values())
     extra = ", ".join(f"{k.replace('_', ' ')} {entry[k]}" for k in SHOWN if entry.get(k))
     say(entry["name"])
     docs = entry.get("docs")
@@ -175,8 +179,7 @@ def _print_entry(entry: dict[str, Any]) -> None:
             lines = textwrap.fill(text, min(100, width()) - 4, break_on_hyphens=False)
             say(textwrap.indent(lines, "    "))
     for key, doc in (docs or {}).items():
-        given = f"{key}={entry['parameters'][key]!r}"
-        say(textwrap.fill(doc, **_beside(given, min(110, width()))))
+        say(textwrap.fill(doc, **_beside(given[key], min(110, width()))))
 
 
 def _beside(given: str, columns: int) -> dict[str, Any]:

@@ -94,7 +94,7 @@ BAD = [
     (
         "blocks.0.teacher",
         [{"name": "mistake", "eps": "much"}],
-        r"teacher 'mistake': eps = 'much'; expected float",
+        r"teacher 'mistake': eps = 'much'; expected a number",
     ),
     ("blocks.0.method", [{"name": "pebble", "query": "entropi"}], r"unknown query 'entropi'"),
     ("blocks.0.method", [{"name": "pebble", "loss": "sigmoidd"}], r"unknown loss 'sigmoidd'"),
@@ -126,7 +126,7 @@ BAD = [
     (
         "blocks.1.algorithm",
         [{"name": "sparring", "base": {"name": "ucb", "a": "much"}}],
-        r"algorithm\.base: base bandit 'ucb': a = 'much'; expected float",
+        r"algorithm\.base: base bandit 'ucb': a = 'much'; expected a number",
     ),
     ("blocks.1.algorithm", [{"name": "doubler", "base": "ucb1"}], r"unknown base bandit 'ucb1'"),
     ("blocks.1.algorithm", [{"name": "mdb", "base": {"alpha": 1}}], r"expected a name or \{name:"),

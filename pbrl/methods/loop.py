@@ -66,7 +66,7 @@ def train(run: "Run", cfg: Any, parts: Parts) -> None:
 
     planned = sessions.sessions_of(cfg.model_dump())
     asking = {at: (session, size) for session, (at, size) in enumerate(planned)}
-    queries = [registry.resolve("query", name) for name in ("uniform", cfg.query)]
+    queries = [registry.make("query", name) for name in ("uniform", cfg.query)]
     switch = cfg.seed_steps + cfg.unsup_steps
     random_actions = run.rng("random actions")
 

@@ -13,7 +13,7 @@ precedes it), and the switch has one ordinary update beside its burst (B-Pref: t
 each setting.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -52,7 +52,7 @@ class Config(BaseModel):
     "Queries per session (50 to 200)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
     "Session size over time (constant)."
-    query: str = "disagreement"
+    query: Annotated[str | dict[str, Any], registry.Names("query")] = "disagreement"
     "How queries are chosen, after the first session, which is uniform (six rules compared)."
     query_candidates: int = 10
     "Candidate pairs drawn per query (10)."
@@ -73,7 +73,7 @@ class Config(BaseModel):
     "Hidden layers of the reward networks (3)."
     members: int = 3
     "Reward networks in the ensemble (3)."
-    loss: str | dict[str, Any] = "sigmoid"
+    loss: Annotated[str | dict[str, Any], registry.Names("loss", among=("pair", "tie"))] = "sigmoid"
     "On pairs of segment scores: a name, or {name: robust, eps: 0.1} (cross-entropy: 'sigmoid')."
 
     hidden: int = 64

@@ -13,7 +13,7 @@ of each setting. Two things the paper does not: `sfc_updates` caps the gradient 
 and dynamics are learned by Adam on every task, where ml-reed takes SGD 1e-3 on walker and cheetah.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -54,7 +54,7 @@ class Config(BaseModel):
     "Queries per session (the budget over 10 sessions on DMC, 200 on Meta-World)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
     "Session size over time (constant)."
-    query: str = "disagreement"
+    query: Annotated[str | dict[str, Any], registry.Names("query")] = "disagreement"
     "How queries are chosen, after the first session, which is uniform (disagreement)."
     query_candidates: int = 10
     "Candidate pairs drawn per query (10)."
@@ -95,7 +95,7 @@ class Config(BaseModel):
     "Layers of the trunk (3)."
     members: int = 3
     "Reward networks in the ensemble (3)."
-    loss: str | dict[str, Any] = "sigmoid"
+    loss: Annotated[str | dict[str, Any], registry.Names("loss", among=("pair", "tie"))] = "sigmoid"
     "On pairs of segment scores: a name, or {name: robust, eps: 0.1} (cross-entropy: 'sigmoid')."
 
     hidden: int = 64

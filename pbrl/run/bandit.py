@@ -14,7 +14,7 @@ from bandits.rng import generator
 from bandits.simulate import PROBLEM, simulate
 from bandits.winners import borda_winners, copeland_winners
 from pbrl import registry
-from pbrl.errors import CellError, ConfigError
+from pbrl.errors import CellError
 from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.store import title
 from pbrl.store.inputs import opened
@@ -43,8 +43,8 @@ def execute(cell: "Cell") -> dict[str, Any]:
     seen = Counter(restored[0] if restored else {})
     batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
     due = time.monotonic() + config["execution"]["checkpoint_seconds"]
-    problem = _instance("problem", config["problem"])
-    algorithm = _instance("bandit", config["algorithm"])
+    problem = registry.make("problem", config["problem"])
+    algorithm = registry.make("bandit", config["algorithm"])
     try:
         while done < repetitions:
             heart.beat()
@@ -121,17 +121,6 @@ def _notes(seen: Counter[str], repetitions: int) -> list[str]:
                 f"{column} is left out"
             )
     return notes
-
-
-def _instance(kind: str, config: dict[str, Any]) -> Any:
-    name, parameters = registry.split(config)
-    for p in registry.describe(kind, name).parameters.values():
-        if inner := registry.named_kind(p):
-            registry.resolve(inner, parameters[p.name]["name"])
-    try:
-        return registry.resolve(kind, name)(**parameters)
-    except ValueError as error:
-        raise ConfigError(f"{kind} {name!r}: {error}") from error
 
 
 class _Ends:

@@ -19,12 +19,11 @@ class AskedTeacher:
     """Counts what was asked and answered, in total and since the last session row."""
 
     def __init__(self, config: dict[str, Any], spec: "EnvSpec", *, budget: int) -> None:
-        self.name, parameters = registry.split(config)
+        self.name = config["name"]
         self.budget = budget
         self.counts = dict.fromkeys(COUNTS, 0)
         self.session = dict.fromkeys(COUNTS, 0)
-        factory = registry.resolve("teacher", self.name)
-        self._teacher = self._guarded("its construction", factory, **parameters)
+        self._teacher = self._guarded("its construction", registry.make, "teacher", config)
         if hasattr(self._teacher, "bind"):
             scale = {"horizon": spec.horizon, "reward_range": spec.reward_range}
             self._guarded("bind", self._teacher.bind, **scale)

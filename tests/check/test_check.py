@@ -179,7 +179,7 @@ def test_built_ins_keep_their_contract(kind: str, name: str) -> None:
     assert check.violations(kind, name) == []
 
 
-@pytest.mark.parametrize("name", sorted(registry._sources("method")))
+@pytest.mark.parametrize("name", sorted(registry.finding.sources("method")))
 def test_built_in_methods_keep_their_contract(name: str) -> None:
     assert check.violations("method", name) == []
 
