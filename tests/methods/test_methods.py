@@ -107,10 +107,10 @@ def test_the_budget_is_spent_at_the_planned_steps(method: str) -> None:
 @pytest.mark.parametrize("query", sorted(registry.names("query")))
 def test_the_first_session_is_uniform_the_next_follow_the_rule(query: str, monkeypatch) -> None:
     called: list[tuple[str, int, int]] = []
-    resolve = registry.resolve
+    make = registry.make
 
-    def spied(kind: str, name: str) -> Any:
-        original = resolve(kind, name)
+    def spied(kind: str, name: Any) -> Any:
+        original = make(kind, name)
         if kind != "query":
             return original
 
@@ -122,7 +122,7 @@ def test_the_first_session_is_uniform_the_next_follow_the_rule(query: str, monke
 
         return choose
 
-    monkeypatch.setattr(registry, "resolve", spied)
+    monkeypatch.setattr(registry, "make", spied)
     rows, result = cell("pebble", steps=220, labels=12, query=query, query_candidates=5)
     assert called == [("uniform", 6, 6), (query, 30, 6)]
     assert result["counts"]["answered"] == 12
