@@ -35,27 +35,25 @@ def check_parameters(
     A value that is itself a name is looked up and its parameters are checked in the same way.
     Raises ConfigError naming `where`, the key, what was found and what is expected.
     """
+    whose = f"{where}: " * bool(where) + f"{entry.kind} {entry.name!r}"
     for key in given:
         if key not in entry.parameters:
             hint = did_you_mean(str(key), entry.parameters) if entry.parameters else "it takes none"
-            raise ConfigError(
-                f"{where}: {entry.kind} {entry.name!r} has no parameter {key!r}; {hint}"
-            )
+            raise ConfigError(f"{whose} has no parameter {key!r}; {hint}")
     full = {}
     named = partial(_named, look_up=look_up)
     for p in entry.parameters.values():
         value = given.get(p.name, p.default)
         if value is REQUIRED:
-            raise ConfigError(
-                f"{where}: {entry.kind} {entry.name!r} needs a value for {p.name!r}, {p.expected}"
-            )
+            raise ConfigError(f"{whose} needs a value for {p.name!r}, {p.expected}")
         try:
-            full[p.name] = accepted(value, p.type, partial(named, where=f"{where}.{p.name}"))
+            full[p.name] = accepted(
+                value, p.type, partial(named, where=f"{where or whose}.{p.name}")
+            )
         except Refused as error:
             given_by = "" if p.name in given else " (its default)"
             raise ConfigError(
-                f"{where}: {entry.kind} {entry.name!r}: {p.name} = {shown(value)}{given_by}; "
-                f"expected {error}"
+                f"{whose}: {p.name} = {shown(value)}{given_by}; expected {error}"
             ) from None
     return full
 
@@ -98,7 +96,7 @@ def make(kind: str, config: str | Mapping[str, Any]) -> Any:
     """
     name, parameters = split(config)
     obj = resolve(kind, name)
-    full = check_parameters(_imported(kind, name), parameters, kind, _imported)
+    full = check_parameters(_imported(kind, name), parameters, "", _imported)
     if kind in DATA_FIRST:
         return partial(obj, **full) if full else obj
     try:
