@@ -20,7 +20,8 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x [members, N, in], weight [members, out, in], bias [members, 1, out] -> [members, N, out].
 
     One batched product; large ones of float32 on a CPU go to oneDNN, which torch ships beside MKL:
-    on processors that are not Intel's, MKL's kernels run at half its speed.
+    on processors that are not Intel's, MKL's kernels run at half its speed. oneDNN gets dense
+    matrices only: for a view of some columns it takes up to 400 times as long.
     """
     large = x.shape[1] * weight[0].numel() >= LARGE
     if ONEDNN and large and x.device.type == "cpu" and x.dtype == torch.float32:
@@ -31,12 +32,13 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _OneDNN(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x = x.contiguous()
         ctx.save_for_backward(x, weight)
         return _products(x, weight).add_(bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
+        g = gradients[0].contiguous()
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (

@@ -63,6 +63,25 @@ def test_frozen_passes_the_gradient_to_the_input_alone() -> None:
     assert torch.allclose(x.grad, y.grad, atol=1e-6)
 
 
+@pytest.mark.skipif(not networks.ONEDNN, reason="this torch has no oneDNN")
+def test_onednn_gets_dense_matrices_only(monkeypatch) -> None:
+    """Columns of a table come in, a gradient of stride 0 comes back."""
+    monkeypatch.setattr(networks, "LARGE", 0)
+    original, dense = networks._products, []
+
+    def spied(*matrices: torch.Tensor) -> torch.Tensor:
+        dense.extend(
+            m[i].is_contiguous() or m[i].mT.is_contiguous() for m in matrices for i in (0, 2)
+        )
+        return original(*matrices)
+
+    monkeypatch.setattr(networks, "_products", spied)
+    table = torch.randn(7, 20)
+    make()(table[:, 4:9].requires_grad_()).sum().backward()
+    assert len(dense) == 4 * 3 * 3
+    assert all(dense)
+
+
 def test_members_never_mix() -> None:
     stacked = make()
     x = torch.randn(3, 4, 5)

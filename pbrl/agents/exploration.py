@@ -18,7 +18,7 @@ class StateEntropy:
 
     PEBBLE (Lee et al. 2021, sec. 4.1; k = 5 and no logarithm in its code) with every state of the
     replay buffer, as published. The cost is O(batch · buffer): on one core 0.07 s for 1,024 of
-    10,000 states, a sixteenth of the update of networks of 2 x 1024 on that batch.
+    10,000 states, a sixth of the update of networks of 2 x 1024 on that batch.
 
     The running variance is Welford's (merged per batch, Chan et al. 1979); the released code's
     update of the mean has a slip that makes its normalizer drift. As long as all distances are
