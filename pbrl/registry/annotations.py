@@ -86,6 +86,7 @@ WORDS = {
     str: "text",
     type(None): "null",
     dict: "keys and values",
+    Path: "the path of a file",
     Any: "any value",
 }
 
@@ -141,6 +142,8 @@ def accepted(value: Any, annotation: Any, named: Callable[[Names, Any], Any] | N
         fits = isinstance(value, annotation)
     elif annotation in (int, float):
         return _numeric(value, annotation)
+    elif annotation is Path and isinstance(value, str | Path) and "\0" not in str(value):
+        return Path(value)
     elif (origin or annotation) in (list, tuple, Sequence):
         return _elements(value, annotation, named)
     elif (origin or annotation) is dict:

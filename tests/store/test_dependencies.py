@@ -1,6 +1,7 @@
 """A result knows what it depends on: input files and code; a failure, what could have caused it."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,9 +250,9 @@ def test_the_digest_of_a_plug_in_is_that_of_the_text_that_ran(tmp_path: Path) ->
         plugin.write_text(version)
         os.utime(plugin, (1e9, 1e9))
         registry.load_plugin(plugin)
-        name = next(n for n in registry.sys.modules if n.startswith("pbrl_plugin_edited_"))
-        values.append((registry.sys.modules.pop(name).VALUE, registry.plugins()["edited.py"]))
-        registry._REGISTERED["teacher"].pop("edited")
+        name = next(n for n in sys.modules if n.startswith("pbrl_plugin_edited_"))
+        values.append((sys.modules.pop(name).VALUE, registry.plugins()["edited.py"]))
+        registry.finding.REGISTERED["teacher"].pop("edited")
     assert [value for value, _ in values] == [1, 2]
     assert values[0][1] != values[1][1]
 
