@@ -11,6 +11,8 @@ from pbrl.report.study import Bandit, Line
 
 MOST_LINES = 8  # that a panel of the usual size holds
 MOST_PANELS = 8  # per figure, which then fills a page; more go to a second one
+DOTTED = (0, (0.8, 1.4))
+TRAINING = "training episodes since the evaluation before"
 
 
 def draw_mean(
@@ -23,6 +25,21 @@ def draw_mean(
         axis.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
     elif values.shape[-1] > 1:
         axis.plot(x, values, color=look.color, linewidth=0.6, alpha=0.55)
+
+
+def draw_training(axis: Axes, line: Line, look: style.LineStyle) -> None:
+    """Returns of the training episodes since the evaluation before, thin and dotted."""
+    known = np.isfinite(line.training)
+    number = known.sum(axis=-1)
+    mean = np.where(known, line.training, 0).sum(axis=-1)[number > 0] / number[number > 0]
+    axis.plot(line.steps[number > 0], mean, color=look.color, linewidth=0.9, linestyle=DOTTED)
+    if number.any() and TRAINING not in axis.get_legend_handles_labels()[1]:
+        axis.plot([], [], color=style.GRAY, linewidth=0.9, linestyle=DOTTED, label=TRAINING)
+
+
+def panel_height(lines: int) -> float:
+    """Inches; more where a panel holds many lines."""
+    return style.PANEL[1] * (1 if lines <= MOST_LINES else 1.6)
 
 
 def numbered(name: str, number: int, pages: Sequence[object]) -> str:

@@ -2,13 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from pbrl.report import regret_figures, scores, statistics, style
-from pbrl.report.curves import MOST_LINES, MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report.curves import (
+    MOST_LINES,
+    MOST_PANELS,
+    draw_mean,
+    draw_training,
+    numbered,
+    panel_height,
+    runs_note,
+)
 from pbrl.report.study import Line, Study
 from pbrl.report.tables import chosen_regrets
 
@@ -16,21 +25,22 @@ from pbrl.report.tables import chosen_regrets
 def draw_all(study: Study, folder: Path, *, regrets: Sequence[str] | None) -> list[Path]:
     """Write all figures the study has data for; returns the files, PNG and PDF of each.
 
+    Figures that an earlier call left in the folder and that are not written again are removed.
     Raises ConfigError for a regret that no finished bandit cell recorded.
     """
     shown = chosen_regrets(study, regrets)
+    known = scores.baselines(study)
     written: list[Path] = []
     with style.house_style():
-        if study.lines:
-            written += _curves(study, folder, "returns", _return_curve, "true return")
-            written += _curves(study, folder, "efficiency", _efficiency_curve, "true return")
-        if any(line.success is not None for line in study.lines):
-            written += _curves(study, folder, "success", _success_curve, "success rate")
-        compared = scores.comparison(study)
+        written += _curves(study, known, folder, RETURNS)
+        written += _curves(study, known, folder, EFFICIENCY)
+        written += _curves(study, known, folder, SUCCESS)
+        compared = scores.comparison(study, known)
         if compared is not None:
             written += _profiles(study, compared, folder)
         for regret in shown:
             written += regret_figures.draw(study, folder, regret)
+    style.remove_others(folder, written)
     return written
 
 
@@ -55,49 +65,78 @@ def _efficiency_curve(line: Line) -> tuple[np.ndarray, np.ndarray] | None:
     return counts, np.stack(columns, axis=-1)
 
 
-Curve = Callable[[Line], tuple[np.ndarray, np.ndarray] | None]
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of figure: its file's name, the curve it draws of a line, its axes."""
+
+    name: str
+    curve: Callable[[Line], tuple[np.ndarray, np.ndarray] | None]
+    unit: str
+    against: str = "environment steps"
 
 
-def _curves(study: Study, folder: Path, name: str, curve: Curve, unit: str) -> list[Path]:
+RETURNS = _Kind("returns", _return_curve, "true return")
+SUCCESS = _Kind("success", _success_curve, "success rate")
+EFFICIENCY = _Kind("efficiency", _efficiency_curve, "true return", "labels answered")
+
+
+def _curves(study: Study, known: scores.Baselines, folder: Path, kind: _Kind) -> list[Path]:
     """One panel per task (and teacher, where lines are many): mean over seeds and its interval."""
     styles, split = _styles(study), _is_split(study)
-    drawn = [line for line in study.lines if curve(line) is not None]
+    drawn = [line for line in study.lines if kind.curve(line) is not None]
     pages = _pages(list(_panels(drawn, split=split)))
     written = []
     for number, panels in enumerate(pages):
-        figure, axes = style.grid(len(panels), columns=2)
+        most = max(len(lines) for _, lines in panels)
+        figure, axes = style.grid(len(panels), columns=2, height=panel_height(most))
         for axis, (title, lines) in zip(axes, panels, strict=True):
             style.title(axis, title)
             for line in lines:
-                found = curve(line)
+                found = kind.curve(line)
                 assert found is not None
                 shown = line.learner if split else line.label
                 draw_mean(axis, *found, styles[shown], shown)
-            if name == "efficiency":
-                _draw_truth(axis, study, lines)
-            axis.set_xlabel("labels answered" if name == "efficiency" else "environment steps")
-            axis.set_ylabel(unit)
+                if kind is RETURNS:
+                    draw_training(axis, line, styles[shown])
+            if kind is EFFICIENCY:
+                _draw_truth(axis, known, lines, styles)
+            axis.set_xlabel(_against(kind, lines))
+            axis.set_ylabel(kind.unit)
             axis.xaxis.set_major_formatter(style.short_number)
             axis.margins(x=0.02)
-            if name == "success":
+            if kind is SUCCESS:
                 axis.set_ylim(-0.02, 1.02)
-        notes = [
-            runs_note([line for _, lines in panels for line in lines], "seed"),
-            *study.problems(),
-        ]
-        if name == "efficiency":
-            notes.insert(1, "Each point: the last evaluation with no more labels answered.")
-        style.finish(figure, axes, notes)
-        written += style.save(figure, folder, numbered(name, number, pages))
+        here = [line for _, lines in panels for line in lines]
+        notes = [runs_note(here, "seed")]
+        if kind is EFFICIENCY:
+            notes.append("Each point: the last evaluation with no more labels answered.")
+        style.finish(figure, axes, [*notes, *study.notes_on(here), *study.problems()])
+        written += style.save(figure, folder, numbered(kind.name, number, pages))
     return written
 
 
-def _draw_truth(axis: Axes, study: Study, lines: Sequence[Line]) -> None:
-    """The level that learning from the true reward reaches, as a black line across."""
-    truth = next((t for x in lines if (t := scores.baseline(study, x, scores.GROUND_TRUTH))), None)
-    if truth is not None:
-        level = scores.final(truth.returns, truth.steps).mean()
-        axis.axhline(level, color=style.BLACK, linewidth=1.1, label=f"{truth.label}, at its end")
+def _against(kind: _Kind, lines: Sequence[Line]) -> str:
+    """What the horizontal axis counts, and how many simulator steps each stands for."""
+    repeats = sorted({line.repeat for line in lines})
+    if kind is EFFICIENCY or repeats == [1]:
+        return kind.against
+    return f"{kind.against} (x {' or '.join(map(str, repeats))} simulator steps)"
+
+
+def _draw_truth(
+    axis: Axes,
+    known: scores.Baselines,
+    lines: Sequence[Line],
+    styles: dict[str, style.LineStyle],
+) -> None:
+    """The level that learning from the true reward reaches, as a line across in its style."""
+    found = {scores.place(line): known.truth.get(scores.place(line)) for line in lines}
+    for truth in found.values():
+        if truth is not None:
+            look = styles[truth.label]
+            level = scores.final(truth).mean()
+            axis.axhline(level, color=look.color, linestyle=look.dash, linewidth=1.1,
+                         label=f"{truth.label}, at its end")  # fmt: skip
 
 
 def _is_split(study: Study) -> bool:

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from pbrl.report import style
-from pbrl.report.curves import MOST_LINES, MOST_PANELS, draw_mean, numbered, runs_note
+from pbrl.report import names, style
+from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, panel_height, runs_note
 from pbrl.report.study import Bandit, Study
 
+SLOPE = (
+    "C ln T: for large T no algorithm that works on every such problem has a lower slope against "
+    "ln T. Only the slope is drawn, from the lowest curve on; its height says nothing."
+)
 MOST_CHANGES = 40  # a drifting problem changes all the time; lines would fill the panel
 
 
@@ -20,21 +24,23 @@ def draw(study: Study, folder: Path, regret: str) -> list[Path]:
     tasks = list(dict.fromkeys(bandit.task for bandit in known))
     if not tasks:
         return []
-    styles = style.line_styles([bandit.label for bandit in known])
+    styles = style.line_styles([bandit.label for bandit in study.bandits])
     per_page = MOST_PANELS // 2
     pages = [tasks[i : i + per_page] for i in range(0, len(tasks), per_page)]
     written = []
     for number, page in enumerate(pages):
         most = max(sum(bandit.task == task for bandit in known) for task in page)
-        height = style.PANEL[1] * (1 if most <= MOST_LINES else 1.6)
-        figure, axes = style.grid(2 * len(page), columns=2, height=height)
+        figure, axes = style.grid(2 * len(page), columns=2, height=panel_height(most))
         for row, task in enumerate(page):
             here = [bandit for bandit in known if bandit.task == task]
             here.sort(key=lambda bandit: -bandit.regret[regret][-1].mean())  # as lines end
             for axis, log in zip(axes[2 * row : 2 * row + 2], (False, True), strict=True):
                 _regret_panel(axis, here, styles, regret, log=log)
         shown = [bandit for bandit in known if bandit.task in page]
-        style.finish(figure, axes, [runs_note(shown, "repetition"), *study.problems()])
+        notes = [runs_note(shown, "repetition")]
+        if any(bandit.lower_bound.get(regret) for bandit in shown):
+            notes.append(SLOPE)
+        style.finish(figure, axes, [*notes, *study.notes_on(shown), *study.problems()])
         written += style.save(figure, folder, numbered(f"regret-{regret}", number, pages))
     return written
 
@@ -47,10 +53,11 @@ def _regret_panel(
     *,
     log: bool,
 ) -> None:
-    """Cumulative regret; a thin gray line at each change, C ln T in black.
+    """Cumulative regret; a thin gray line at each change.
 
-    The linear panel is cut where lines that grow far above the others would flatten them; the
-    logarithmic one shows all, over the last four decades of duels.
+    The linear panel is cut where lines that grow far above the others would flatten them, and says
+    how many; the logarithmic one shows all, over the last four decades of duels, and the slope of
+    the lower bound.
     """
     style.title(axis, bandits[0].task)
     for bandit in bandits:
@@ -60,25 +67,38 @@ def _regret_panel(
     for i, change in enumerate(changes):
         axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,
                      label="problem changes" if i == 0 else None)  # fmt: skip
-    bound = bandits[0].lower_bound.get(regret)
-    if bound is not None:
-        duels = np.unique(np.concatenate([bandit.duels for bandit in bandits]))
-        duels = duels[duels > 1]
-        axis.plot(duels, bound * np.log(duels), color=style.BLACK, linewidth=1.1,
-                  linestyle=(0, (1, 1)), label="C ln T: no lower slope for large T")  # fmt: skip
     axis.set_xlabel("duels")
     axis.set_ylabel(f"cumulative {regret.replace('_', ' ')} regret")
     if log:
+        bound = bandits[0].lower_bound.get(regret)
+        if bound:
+            _draw_slope(axis, bandits, regret, bound)
         style.logarithmic(axis)
-        first = max(1.0, max(bandit.duels[-1] for bandit in bandits) / 1e4)
-        axis.set_xlim(left=first)
+        end = max(bandit.duels[-1] for bandit in bandits)
+        first = max(1.0, end / 1e4)
+        axis.set_xlim(first, end * 1.15)
         seen = [b.regret[regret].mean(axis=-1)[b.duels >= first] for b in bandits]
         axis.set_ylim(bottom=min((v[v > 0].min() for v in seen if (v > 0).any()), default=None))
     else:
         axis.xaxis.set_major_formatter(style.short_number)
         axis.yaxis.set_major_formatter(style.short_number)
         axis.margins(x=0.02)
-        axis.set_ylim(0, _cut([bandit.regret[regret][-1].mean() for bandit in bandits]))
+        ends = [bandit.regret[regret][-1].mean() for bandit in bandits]
+        top = _cut(ends)
+        axis.set_ylim(0, top)
+        if top is not None:
+            cut = sum(end > top for end in ends)
+            axis.set_xlabel(f"duels ({cut} of {names.count(len(ends), 'curve')} cut at the top)")
+
+
+def _draw_slope(axis: Axes, bandits: Sequence[Bandit], regret: str, bound: float) -> None:
+    """How fast C ln T grows over the last tenfold of duels, from where the lowest curve is."""
+    end = max(bandit.duels[-1] for bandit in bandits)
+    duels = np.geomspace(end / 10, end, 50)
+    means = [(bandit.duels, bandit.regret[regret].mean(axis=-1)) for bandit in bandits]
+    lowest = min(np.interp(duels[0], x, y) for x, y in means)
+    axis.plot(duels, lowest + bound * np.log(duels / duels[0]), color=style.BLACK, linewidth=1.3,
+              linestyle=(0, (1, 1)), zorder=3, label="slope of C ln T")  # fmt: skip
 
 
 def _cut(ends: Sequence[float]) -> float | None:

@@ -1,6 +1,7 @@
 """What a curve is worth as one number per run, raw and relative to baselines of the same folder.
 
-    return       mean true return over the evaluations in the last tenth of the steps
+    return       mean true return of the last, large evaluation; without one, over the evaluations
+                 in the last tenth of the steps, but at least three
     ratio        that return / the same of SAC trained on the true reward
     ratio_avg    mean over evaluations k >= 1 of return_k / return_k of SAC on the true reward
     normalized   (return - random) / (SAC on the true reward - random)
@@ -10,16 +11,19 @@
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pbrl.report import statistics
+from pbrl.report.names import flat
 from pbrl.report.study import Line, Study
 
 GROUND_TRUTH, RANDOM = "sac", "random"  # methods that serve as baselines
-LAST_TENTH = 0.9
+LAST_TENTH, FEWEST_LATE = 0.9, 3
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,30 @@ def estimated_mean(
     return estimate(runs.mean(), [runs], lambda: statistics.mean_interval([runs]), within)
 
 
-def final(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Mean over the evaluations in the last tenth of the steps: [E, runs] to [runs]."""
-    return values[steps > LAST_TENTH * steps[-1]].mean(axis=0)
+# --- one number per run -------------------------------------------------------------------------
+
+
+def final(line: Line) -> np.ndarray:
+    """`return` above, [runs]."""
+    return line.last["return"] if "return" in line.last else line.returns[_late(line)].mean(axis=0)
+
+
+def final_success(line: Line) -> np.ndarray | None:
+    """The same of the success rate; None where the task has no such notion."""
+    if "success" in line.last:
+        return line.last["success"]
+    return None if line.success is None else line.success[_late(line)].mean(axis=0)
+
+
+def _late(line: Line) -> np.ndarray:
+    """Which evaluations count without a last, large one: one alone would be chance."""
+    late = line.steps > LAST_TENTH * line.steps[-1]
+    late[-FEWEST_LATE:] = True
+    late[line.steps == 0] = len(line.steps) == 1
+    return late
+
+
+# --- baselines ----------------------------------------------------------------------------------
 
 
 def is_baseline(line: Line) -> bool:
@@ -71,27 +96,79 @@ def is_baseline(line: Line) -> bool:
     return line.config["method"]["name"] in (GROUND_TRUTH, RANDOM)
 
 
-def baseline(study: Study, line: Line, name: str) -> Line | None:
-    """The one line of method `name` on the same task with as many steps; None if not exactly one.
+Place = tuple[str, int]  # task and steps: where returns can be compared
 
-    Among several variants of the baseline the one whose label is the method's own name counts.
+
+def place(line: Line) -> Place:
+    """Where a line stands."""
+    return line.task, line.config["steps"]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the returns of each place are measured by; absent where there is none to be had."""
+
+    truth: dict[Place, Line]
+    random: dict[Place, Line]
+    normalizes: bool  # whether normalized returns mean something, on all tasks that have them
+    notes: list[str]  # what is not shown, and why
+
+
+def baselines(study: Study) -> Baselines:
+    """The ground-truth and the random line of each place.
+
+    Of several, the one that shares most settings with the other learners there; none where that is
+    a tie. Normalized returns are withheld everywhere when SAC hardly beats random somewhere.
     """
-    found = [
-        other
-        for other in study.lines
-        if other.task == line.task
-        and other.config["method"]["name"] == name
-        and other.config.get("steps") == line.config.get("steps")
+    notes: list[str] = []
+    truth, random = (_chosen(study, method, notes) for method in (GROUND_TRUTH, RANDOM))
+    weak = [
+        where
+        for where in truth.keys() & random.keys()
+        if not clearly_above(final(truth[where]), final(random[where]))
     ]
-    if len(found) > 1:
-        found = [other for other in found if other.config["method"].get("label", name) == name]
-    return found[0] if len(found) == 1 else None
+    if weak:
+        named = ", ".join(sorted({task for task, _ in weak}))
+        notes.append(
+            "normalized returns are not shown: SAC on the true reward is less than two standard "
+            f"errors above random actions on {named}."
+        )
+    return Baselines(truth, random, not weak and bool(truth.keys() & random.keys()), notes)
+
+
+def _chosen(study: Study, method: str, notes: list[str]) -> dict[Place, Line]:
+    found: dict[Place, Line] = {}
+    candidates: dict[Place, list[Line]] = defaultdict(list)
+    for line in study.lines:
+        if line.config["method"]["name"] == method:
+            candidates[place(line)].append(line)
+    for where, lines in candidates.items():
+        others = [flat(x.config["method"]) for x in study.lines
+                  if place(x) == where and not is_baseline(x)]  # fmt: skip
+        shared = [_shared(flat(line.config["method"]), others) for line in lines]
+        if shared.count(max(shared)) == 1:
+            found[where] = lines[shared.index(max(shared))]
+        else:
+            named = " and ".join(line.label for line in lines)
+            notes.append(
+                f"nothing is divided by a baseline on {where[0]}: {named} share as many settings "
+                "with the other learners."
+            )
+    return found
+
+
+def _shared(settings: dict[str, Any], others: list[dict[str, Any]]) -> int:
+    return sum(key in other and other[key] == value for other in others
+               for key, value in settings.items())  # fmt: skip
 
 
 def clearly_above(ours: np.ndarray, theirs: np.ndarray) -> bool:
     """Whether the mean of runs is above another by two standard errors (by anything at 1 run)."""
     errors = [x.var(ddof=1) / x.size for x in (ours, theirs) if x.size > 1]
     return bool(ours.mean() - theirs.mean() > 2 * math.sqrt(sum(errors)))
+
+
+# --- relative to baselines ----------------------------------------------------------------------
 
 
 def ratio_interval(ours: np.ndarray, theirs: np.ndarray) -> statistics.Interval:
@@ -113,16 +190,13 @@ def normalized_interval(
 
 def ratio(line: Line, truth: Line) -> Estimate | None:
     """`ratio` above; None unless the baseline's return is clearly positive."""
-    ours, theirs = (final(each.returns, each.steps) for each in (line, truth))
+    ours, theirs = final(line), final(truth)
     if not clearly_above(theirs, np.zeros(1)):
         return None
     if line is truth:
         return Estimate(1.0)
-    return estimate(
-        ours.mean() / theirs.mean(),
-        [ours, theirs],
-        lambda: ratio_interval(ours[None], theirs[None]),
-    )
+    point = ours.mean() / theirs.mean()
+    return estimate(point, [ours, theirs], lambda: ratio_interval(ours[None], theirs[None]))
 
 
 def ratio_avg(line: Line, truth: Line) -> Estimate | None:
@@ -139,13 +213,11 @@ def ratio_avg(line: Line, truth: Line) -> Estimate | None:
     return estimate(point, [ours, theirs], lambda: ratio_interval(ours, theirs))
 
 
-def normalized(line: Line, truth: Line, random: Line) -> Estimate | None:
-    """`normalized` above; None unless the ground truth is clearly above random."""
-    ours, top, bottom = (final(each.returns, each.steps) for each in (line, truth, random))
-    if not clearly_above(top, bottom):
-        return None
+def normalized(line: Line, truth: Line, random: Line) -> Estimate:
+    """`normalized` above, where `Baselines.normalizes`."""
     if line is truth or line is random:
         return Estimate(float(line is truth))
+    ours, top, bottom = (final(each) for each in (line, truth, random))
     point = (ours.mean() - bottom.mean()) / (top.mean() - bottom.mean())
     return estimate(point, [ours, top, bottom], lambda: normalized_interval(ours, top, bottom))
 
@@ -159,33 +231,31 @@ class Comparison:
     tasks: list[str]
 
 
-def comparison(study: Study) -> Comparison | None:
+def comparison(study: Study, known: Baselines) -> Comparison | None:
     """Every learner's runs scaled by the baselines' means; None where a task has no baseline.
 
     The scale is `normalized` when every task has both baselines, else `ratio` when every task has
-    a positive ground truth. The baselines' own uncertainty is not in these scores.
+    a clearly positive ground truth. The baselines' own uncertainty is not in these scores.
     """
-    tops, bottoms = [], []
-    for line in study.lines:
-        truth, random = (baseline(study, line, name) for name in (GROUND_TRUTH, RANDOM))
-        if truth is None:
-            return None
-        tops.append(float(final(truth.returns, truth.steps).mean()))
-        bottom = float(final(random.returns, random.steps).mean()) if random else -np.inf
-        bottoms.append(bottom)
-    if not tops:
+    places = {place(line) for line in study.lines}
+    if not places or not places <= known.truth.keys():
         return None
-    if all(np.isfinite(b) and t > b for t, b in zip(tops, bottoms, strict=True)):
+    tops = {where: final(known.truth[where]) for where in places}
+    if known.normalizes and places <= known.random.keys():
         scale = "(return - random) / (SAC - random)"
-    elif min(tops) > 0:
-        scale, bottoms = "return / SAC's return", [0.0] * len(tops)
+        bottoms = {where: final(known.random[where]).mean() for where in places}
+    elif all(clearly_above(top, np.zeros(1)) for top in tops.values()):
+        scale, bottoms = "return / SAC's return", dict.fromkeys(places, np.float64(0.0))
     else:
         return None
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    for line, top, bottom in zip(study.lines, tops, bottoms, strict=True):
-        scaled = (final(line.returns, line.steps) - bottom) / (top - bottom)
-        scores.setdefault(line.label, {})[line.task] = scaled
-    return Comparison(scale, scores, sorted({line.task for line in study.lines}))
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for line in study.lines:
+        top, bottom = tops[place(line)].mean(), bottoms[place(line)]
+        found.setdefault(line.label, {})[line.task] = (final(line) - bottom) / (top - bottom)
+    return Comparison(scale, found, sorted({line.task for line in study.lines}))
+
+
+# --- bandits ------------------------------------------------------------------------------------
 
 
 def slope(duels: np.ndarray, regret: np.ndarray) -> np.ndarray | None:

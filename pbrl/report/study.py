@@ -1,7 +1,7 @@
 """A results folder as lines: the finished cells that differ only in their seed, as one array."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import polars as pl
 
 from pbrl import store
 from pbrl.report import names
-from pbrl.report.names import count, listed
+from pbrl.report.names import Name, count, listed, printable
 
 KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition", "t")
 
@@ -20,31 +20,51 @@ KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "
 class Line:
     """One learner on one environment under one teacher; runs are seeds."""
 
-    task: str
-    label: str
-    teacher: str  # "" for a learner that asks none
+    name: Name
     config: dict[str, Any]
     steps: np.ndarray  # [E] environment steps at which every run was evaluated
     returns: np.ndarray  # [E, runs] mean true return of one evaluation
     success: np.ndarray | None  # [E, runs] in 0..1, None where the task has no such notion
     labels: np.ndarray  # [E, runs] labels answered so far
+    training: np.ndarray  # [E, runs] mean true return of training since then; NaN without episode
+    last: dict[str, np.ndarray]  # return, success, episodes of the last, large evaluation [runs]
+
+    @property
+    def task(self) -> str:
+        return self.name.task
+
+    @property
+    def learner(self) -> str:
+        """The label without the teacher."""
+        return names.joined(self.name.learner, "", self.name.setting)
+
+    @property
+    def teacher(self) -> str:
+        return self.name.teacher
+
+    @property
+    def label(self) -> str:
+        return names.joined(self.name.learner, self.name.teacher, self.name.setting)
 
     @property
     def runs(self) -> int:
         return self.returns.shape[-1]
 
     @property
-    def learner(self) -> str:
-        """The label without the teacher."""
-        return self.label.replace(f" · {self.teacher}", "", 1) if self.teacher else self.label
+    def repeat(self) -> int:
+        """Simulator steps per environment step."""
+        return int(self.config["env"].get("action_repeat", 1))
+
+    @property
+    def asks(self) -> bool:
+        return bool(self.config.get("teacher"))
 
 
 @dataclass(frozen=True)
 class Bandit:
     """One dueling-bandit algorithm on one problem; runs are repetitions."""
 
-    task: str
-    label: str
+    name: Name
     config: dict[str, Any]
     duels: np.ndarray  # [P] duels played when regret was recorded
     regret: dict[str, np.ndarray]  # cumulative regret by name, [P, runs]
@@ -52,6 +72,14 @@ class Bandit:
     rate: float | None  # duels per second
     lower_bound: dict[str, float]  # constant of ln T by name of regret, where known
     changes: tuple[int, ...]  # duels at which the problem changes
+
+    @property
+    def task(self) -> str:
+        return self.name.task
+
+    @property
+    def label(self) -> str:
+        return names.joined(self.name.learner, "", self.name.setting)
 
     @property
     def runs(self) -> int:
@@ -75,8 +103,20 @@ class Study:
     lines: list[Line]
     bandits: list[Bandit]
     left: list[Left]
-    versions: dict[str, Counter[str]]  # cells by version, of the source, packages, plug-ins
-    notices: list[str]
+    versions: dict[str, Counter[str]]  # cells by version: source, plug-ins, Python, packages
+    notices: list[str]  # of single cells, such as a damaged checkpoint
+    notes: list[tuple[str, str]]  # (task, text), such as a regret that is not defined there
+    resumed: list[str]  # titles of cells that other versions began
+
+    @property
+    def finished(self) -> int:
+        """How many cells stand behind the lines."""
+        return self.versions["pbrl"].total() if "pbrl" in self.versions else 0
+
+    def notes_on(self, shown: "Sequence[Line | Bandit]") -> list[str]:
+        """What the cells say of the tasks that a table or figure shows."""
+        tasks = {one.task for one in shown}
+        return [f"{task}: {text}" for task, text in self.notes if task in tasks]
 
     def problems(self) -> list[str]:
         """What a reader must know before believing a number; empty for a complete study."""
@@ -84,10 +124,20 @@ class Study:
         for status in sorted({one.status for one in self.left}):
             titles = [one.title for one in self.left if one.status == status]
             found.append(f"{status.capitalize()}, {count(len(titles), 'cell')}: {listed(titles)}")
-        for package, counts in sorted(self.versions.items()):
+        return found + self.mixed()
+
+    def mixed(self) -> list[str]:
+        """Of what the numbers are mixtures."""
+        found = []
+        for part, counts in sorted(self.versions.items()):
             if len(counts) > 1:
                 shown = ", ".join(f"{count(n, 'cell')} {v}" for v, n in sorted(counts.items()))
-                found.append(f"Mixed versions of {package}: {shown}")
+                found.append(f"Mixed versions of {part}: {shown}")
+        if self.resumed:
+            found.append(
+                f"Mixed within {count(len(self.resumed), 'cell')}, continued with other versions: "
+                f"{listed(self.resumed)}"
+            )
         return found
 
 
@@ -101,108 +151,142 @@ def read(root: Path | str) -> Study:
 
 def group(results: store.Results) -> Study:
     """Group finished cells into lines; every other cell is kept with its cause."""
-    evaluations = _rows(results.frame, "eval", ("step", "return", "success", "labels"))
-    regrets = _rows(results.frame, "regret", None)
-    ends = _rows(results.frame, "end", ENDS)
+    rows = {event: _rows(results.frame, event) for event in ("eval", "final", "episode")}
+    rows |= {event: _rows(results.frame, event) for event in ("regret", "end")}
     left: list[Left] = []
     families: dict[str, list[store.CellInfo]] = defaultdict(list)
     versions: dict[str, Counter[str]] = defaultdict(Counter)
-    notices = []
+    notices, resumed = [], []
     for cell in results.cells:
         is_bandit = cell.config.get("kind") == "bandit"
-        out = _left(cell, (regrets if is_bandit else evaluations).get(cell.id))
+        out = _left(cell, rows["regret" if is_bandit else "eval"].get(cell.id))
         if out is not None:
             left.append(out)
             continue
         families[names.family(cell.config)].append(cell)
-        notices += [f"{names.title(cell.config)}: {notice}" for notice in cell.notices]
-        versions["pbrl"][_source(cell.environment)] += 1
-        for package, version in cell.environment.get("packages", {}).items():
-            versions[package][version] += 1
-        for file, digest in cell.environment.get("plugins", {}).items():
-            versions[file][digest[:8]] += 1
-    named = names.lines([cells[0].config for cells in families.values()])
+        title = names.title(cell.config)
+        notices += [f"{title}: {printable(notice)}" for notice in cell.notices]
+        if any(CONTINUED in notice for notice in cell.notices):
+            resumed.append(title)
+        for part, version in _versions(cell.environment):
+            versions[part][version] += 1
+    named = names.of_families([cells[0].config for cells in families.values()])
     lines, bandits = [], []
-    for cells, (task, label) in zip(families.values(), named, strict=True):
+    notes: dict[tuple[str, str], None] = {}
+    for cells, name in zip(families.values(), named, strict=True):
+        said = [printable(text) for cell in cells for text in cell.summary.get("notes") or ()]
+        notes |= dict.fromkeys((name.task, text) for text in said)
         if cells[0].config["kind"] == "bandit":
-            bandits.append(_bandit(task, label, cells, regrets, ends))
+            bandits.append(_bandit(name, cells, rows))
         else:
-            lines.append(_line(task, label, cells, evaluations))
-    return Study(lines, bandits, left, dict(versions), notices)
+            lines.append(_line(name, cells, rows))
+    return Study(lines, bandits, left, dict(versions), notices, list(notes), resumed)
+
+
+CONTINUED = "with other versions"  # in the store's notice of a cell that other packages continued
+
+
+def _versions(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(part, version) of all that decides a cell's numbers besides its configuration."""
+    source = str(environment.get("source") or "")
+    yield "pbrl", printable(f"{environment.get('pbrl', 'unknown')} {source[:8]}".strip())
+    if "python" in environment:
+        yield "python", printable(environment["python"])
+    for package, version in environment.get("packages", {}).items():
+        yield printable(package), printable(version)
+    for plugin, digest in environment.get("plugins", {}).items():
+        yield printable(plugin), printable(str(digest)[:8])
 
 
 # --- cells to lines -----------------------------------------------------------------------------
 
 
-def _rows(
-    frame: pl.DataFrame, event: str, columns: tuple[str, ...] | None
-) -> dict[str, pl.DataFrame]:
-    """The rows of one event by cell, with the asked columns (null where absent)."""
+Rows = dict[str, pl.DataFrame]  # of one event, by cell
+
+
+def _rows(frame: pl.DataFrame, event: str) -> Rows:
+    """The rows of one event by cell, with the columns that some of them have a value in."""
     if "event" not in frame.columns:
         return {}
     rows = frame.filter(pl.col("event") == event)
-    if columns is not None:
-        present = [pl.col(c) if c in rows.columns else pl.lit(None).alias(c) for c in columns]
-        rows = rows.select("cell", *present)
-    parts = rows.partition_by("cell", as_dict=True)
+    rows = rows.select(column for column in rows if column.null_count() < rows.height)
+    parts = rows.partition_by("cell", as_dict=True) if rows.height else {}
     return {str(key[0]): part for key, part in parts.items()}
 
 
-def _line(
-    task: str, label: str, cells: Sequence[store.CellInfo], data: dict[str, pl.DataFrame]
-) -> Line:
+def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
+    """A column as numbers, NaN where there is none."""
+    if column not in rows.columns:
+        return np.full(rows.height, np.nan)
+    return rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _line(name: Name, cells: Sequence[store.CellInfo], rows: dict[str, Rows]) -> Line:
     """Runs side by side, at the steps they all were evaluated at."""
-    runs = [data[cell.id].unique("step", keep="last").sort("step") for cell in cells]
+    runs = [rows["eval"][cell.id].unique("step", keep="last").sort("step") for cell in cells]
     steps = runs[0]["step"].to_numpy()
     for run in runs[1:]:
         steps = np.intersect1d(steps, run["step"].to_numpy())
     runs = [run.filter(pl.col("step").is_in(steps)) for run in runs]
 
     def column(name: str) -> np.ndarray:
-        values = [run[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for run in runs]
-        return np.stack(values, axis=-1)
+        return np.stack([_numbers(run, name) for run in runs], axis=-1)
 
     success = column("success")
-    config = cells[0].config
     return Line(
-        task,
-        label,
-        store.labels(config)["teacher"],
-        config,
+        name,
+        cells[0].config,
         steps,
         column("return"),
         None if np.isnan(success).any() else success,
         np.nan_to_num(column("labels")),
+        np.stack([_training(rows["episode"].get(cell.id), steps) for cell in cells], axis=-1),
+        _last([rows["final"].get(cell.id) for cell in cells]),
     )
 
 
-def _bandit(
-    task: str,
-    label: str,
-    cells: Sequence[store.CellInfo],
-    regrets: dict[str, pl.DataFrame],
-    ends: dict[str, pl.DataFrame],
-) -> Bandit:
+def _training(episodes: pl.DataFrame | None, steps: np.ndarray) -> np.ndarray:
+    """Mean return of the episodes that ended after one evaluation and up to the next, [E]."""
+    if episodes is None:
+        return np.full(len(steps), np.nan)
+    ends, returns = _numbers(episodes, "step"), _numbers(episodes, "return")
+    place = np.searchsorted(steps, ends)
+    inside = (place < len(steps)) & np.isfinite(returns)
+    place = place[inside]
+    number = np.bincount(place, minlength=len(steps))
+    total = np.bincount(place, weights=returns[inside], minlength=len(steps))
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _last(runs: Sequence[pl.DataFrame | None]) -> dict[str, np.ndarray]:
+    """What the last evaluation of each run says; empty unless every run has one."""
+    known = [run for run in runs if run is not None]
+    if len(known) < len(runs):
+        return {}
+    columns = ("return", "success", "episodes")
+    found = {c: np.array([_numbers(run, c)[-1] for run in known]) for c in columns}
+    return {column: values for column, values in found.items() if not np.isnan(values).any()}
+
+
+def _bandit(name: Name, cells: Sequence[store.CellInfo], rows: dict[str, Rows]) -> Bandit:
     """Repetitions side by side, those of several seeds joined."""
-    parts = [regrets[cell.id].sort("t", "repetition") for cell in cells]
+    parts = [rows["regret"][cell.id].sort("t", "repetition") for cell in cells]
     duels = parts[0]["t"].unique().sort().to_numpy()
     regret = {
         name: np.concatenate([p[name].to_numpy().reshape(len(duels), -1) for p in parts], axis=1)
         for name in parts[0].columns
         if name not in KEYS and all(_is_defined(part[name]) for part in parts)
     }
-    parts_of_end = [ends[cell.id].select(ENDS) for cell in cells if cell.id in ends]
-    joined = pl.concat(parts_of_end, how="vertical_relaxed") if parts_of_end else None
-    means = {} if joined is None else joined.cast(pl.Float64).mean().row(0, named=True)
+    ends = [rows["end"][cell.id] for cell in cells if cell.id in rows["end"]]
+    known = {key: np.concatenate([_numbers(end, key) for end in ends]) for key in ENDS if ends}
     rates = [r for cell in cells if (r := cell.summary.get("duels_per_second"))]
     facts = cells[0].summary
     return Bandit(
-        task,
-        label,
+        name,
         cells[0].config,
         duels,
         regret,
-        {name: mean for name, mean in means.items() if mean is not None},
+        {key: float(np.nanmean(v)) for key, v in known.items() if not np.isnan(v).all()},
         float(np.mean(rates)) if rates else None,
         facts.get("lower_bound") or {},
         tuple(facts.get("changes") or ()),
@@ -225,14 +309,11 @@ def _left(cell: store.CellInfo, rows: pl.DataFrame | None) -> Left | None:
             if reached == planned:
                 return None
             status, cause = "ended early", f"its last row is at {reached} of {planned}"
-    return Left(cell.id, names.title(cell.config) or cell.id, status, cause)
+    return Left(
+        cell.id, names.title(cell.config) or cell.id, status, printable(" ".join(cause.split()))
+    )
 
 
 def _is_defined(column: pl.Series) -> bool:
     """Whether a regret has a value everywhere; some have none without a Condorcet winner."""
     return column.dtype.is_float() and not column.has_nulls() and not column.is_nan().any()
-
-
-def _source(environment: dict[str, Any]) -> str:
-    source = environment.get("source") or ""
-    return f"{environment.get('pbrl', 'of unknown version')} {source[:8]}".strip()

@@ -5,6 +5,7 @@ pattern and in marker, so that a figure also reads in gray. No text is below 8 p
 the figure is made for: one panel is one journal column wide.
 """
 
+import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+
+from pbrl.store.atomic import write_file
 
 PANEL = (3.45, 2.35)  # inches; a common column width
 CHARACTERS_PER_INCH = 17  # of 8-point text, for wrapping notes
@@ -30,6 +33,7 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (8, 1.6, 2.6, 1.6)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MAKER = "drawn by pbrl plot"  # in every file, by which those of an earlier call are known
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -73,6 +77,7 @@ class LineStyle:
     color: str
     dash: str | tuple[int, tuple[float, ...]]
     marker: str
+    width: float = 1.5
 
     @property
     def line(self) -> dict[str, Any]:
@@ -80,20 +85,27 @@ class LineStyle:
         return {
             "color": self.color,
             "linestyle": self.dash,
+            "linewidth": self.width,
             "marker": self.marker,
             "markevery": (0.06, 0.2),
         }
 
 
 def line_styles(labels: Sequence[str], baselines: Sequence[str] = ()) -> dict[str, LineStyle]:
-    """A style per label; `baselines` are black and gray, the others run through the palette."""
+    """A style of its own per label; `baselines` are black and gray and have no markers."""
     styles = {}
     for i, label in enumerate(dict.fromkeys(baselines)):
-        styles[label] = LineStyle((BLACK, GRAY)[i % 2], DASHES[i % 2], "")
+        wider, i = divmod(i, 2 * len(DASHES))
+        color, dash = (BLACK, GRAY)[i % 2], DASHES[(i + i // 2) % len(DASHES)]
+        styles[label] = LineStyle(color, dash, "", 1.5 + 0.5 * wider)
     others = [label for label in dict.fromkeys(labels) if label not in styles]
     for i, label in enumerate(others):
-        dash = DASHES[(i + i // len(COLORS)) % len(DASHES)]
-        styles[label] = LineStyle(COLORS[i % len(COLORS)], dash, MARKERS[i % len(MARKERS)])
+        # Neighbors differ in all three; every combination comes up once before any comes again.
+        turn = i // len(COLORS)
+        dash = DASHES[(i + turn) % len(DASHES)]
+        marker = MARKERS[(i + turn // len(DASHES)) % len(MARKERS)]
+        wider = i // (len(COLORS) * len(DASHES) * len(MARKERS))
+        styles[label] = LineStyle(COLORS[i % len(COLORS)], dash, marker, 1.5 + 0.5 * wider)
     return styles
 
 
@@ -159,10 +171,24 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.png` and `name.pdf` without time stamps: the same data give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
-    figure.savefig(png, metadata={"Software": None})
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": MAKER})
+    write_file(png, data.getvalue())
     figure.set_layout_engine("none")  # the places just computed hold for the second file
-    figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    data = io.BytesIO()
+    unstamped = {"CreationDate": None, "Producer": None}
+    figure.savefig(data, format="pdf", metadata={"Creator": MAKER, **unstamped})
+    write_file(pdf, data.getvalue())
     return [png, pdf]
+
+
+def remove_others(folder: Path, written: Sequence[Path]) -> None:
+    """Remove figures of an earlier call, so that old and new ones are never side by side."""
+    mark = MAKER.encode()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        is_figure = path.suffix in (".png", ".pdf") and path.is_file() and not path.is_symlink()
+        if is_figure and path not in written and mark in path.read_bytes():
+            path.unlink()
 
 
 def short_number(value: float, _position: object = None) -> str:

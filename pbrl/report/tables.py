@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -47,9 +48,11 @@ def chosen_regrets(study: Study, regrets: Sequence[str] | None) -> list[str]:
 
 def build(study: Study, *, regrets: Sequence[str] | None) -> list[Table]:
     """The tables a study has rows for, the excluded cells last."""
+    known = scores.baselines(study)
     found = [
-        _returns(study),
-        *_aggregates(scores.comparison(study)),
+        _returns(study, known),
+        _aggregates(scores.comparison(study, known)),
+        _improvements(study),
         _bandits(study, chosen_regrets(study, regrets)),
         _left_out(study),
     ]
@@ -58,29 +61,43 @@ def build(study: Study, *, regrets: Sequence[str] | None) -> list[Table]:
 
 # --- contents -----------------------------------------------------------------------------------
 
-RETURN_NOTES = [
-    "return, success: mean over seeds of the mean over evaluations in the last tenth of the steps.",
-    "ratio to SAC: return divided by that of SAC trained on the true reward, same task and steps.",
-    "ratio, training average: mean over evaluations, without the one before training, of the "
-    "return divided by SAC's at the same step; empty where SAC's return is not always positive.",
-    "normalized: (return - random) / (SAC - random), all of the same task and steps.",
-]
+RATIO, RATIO_AVG, NORMALIZED = "ratio to SAC", "ratio, training average", "normalized"
+MEANINGS = {
+    "simulator steps": "environment steps times action_repeat.",
+    RATIO: "return divided by that of SAC trained on the true reward, same task and steps.",
+    RATIO_AVG: "mean over evaluations, without the one before training, of the return divided by "
+    "SAC's at the same step; empty where SAC's return is not clearly positive throughout.",
+    NORMALIZED: "(return - random) / (SAC - random), all of the same task and steps.",
+}
 INTERVAL = (
     "[low, high]: 95 % t interval over seeds, of the baselines too where there are some; none "
     "below 3 seeds, and none where no seed differs from the others."
 )
-RATIO, RATIO_AVG, NORMALIZED = "ratio to SAC", "ratio, training average", "normalized"
 
 
-def _returns(study: Study) -> Table:
-    rows = [_return_row(study, line) for line in study.lines]
-    rows.sort(key=lambda row: (row["task"], row["teacher"] != "", row["teacher"], row["learner"]))
+def _returns(study: Study, known: scores.Baselines) -> Table:
+    rows = [_return_row(line, known) for line in study.lines]
+    rows.sort(key=lambda row: [str(row[key]) for key in ("task", "teacher", "learner")])
     found = Table("returns", "Return", rows)
-    unused = {RATIO, RATIO_AVG, NORMALIZED} - set(found.columns)
-    notes = [n for n in RETURN_NOTES if not n.startswith(tuple(f"{u}:" for u in unused))]
-    notes.append(INTERVAL)
-    notes += _few_runs("mean", [line.runs for line in study.lines])
+    notes = [_score_note(study.lines)]
+    notes += [f"{column}: {text}" for column, text in MEANINGS.items() if column in found.columns]
+    notes += [*known.notes, INTERVAL, *_few_runs("mean", [line.runs for line in study.lines])]
+    notes += study.notes_on(study.lines)
     return Table(found.name, found.title, rows, notes)
+
+
+def _score_note(lines: Sequence[Line]) -> str:
+    """What return and success are, as they are computed from what the cells recorded."""
+    late = "evaluations in the last tenth of the steps, at least three where there are as many"
+    have = [line for line in lines if "return" in line.last]
+    if not have:
+        return f"return, success: mean over seeds of the mean over {late}."
+    numbers = [int(n) for line in have for n in line.last.get("episodes", ())]
+    episodes = f" of {min(numbers)} episodes" if numbers else ""
+    if numbers and max(numbers) > min(numbers):
+        episodes = f" of {min(numbers)} to {max(numbers)} episodes"
+    text = f"return, success: mean over seeds of a last evaluation{episodes}"
+    return text + (f"; where it is missing, of {late}." if len(have) < len(lines) else ".")
 
 
 def _few_runs(statistic: str, runs: Sequence[int], tasks: int = 1) -> list[str]:
@@ -98,67 +115,60 @@ def _few_runs(statistic: str, runs: Sequence[int], tasks: int = 1) -> list[str]:
     return found + ([f"{statistic}: {worth}."] if worth else [])
 
 
-def _return_row(study: Study, line: Line) -> dict[str, Value]:
-    final = scores.final(line.returns, line.steps)
-    success = None if line.success is None else scores.final(line.success, line.steps)
-
-    truth = scores.baseline(study, line, scores.GROUND_TRUTH)
-    random = scores.baseline(study, line, scores.RANDOM)
-    answered = float(line.labels[-1].mean())
+def _return_row(line: Line, known: scores.Baselines) -> dict[str, Value]:
+    truth, random = (x.get(scores.place(line)) for x in (known.truth, known.random))
+    success, answered = scores.final_success(line), float(line.labels[-1].mean())
+    steps = int(line.config["steps"])
     return {
         "task": line.task,
         "learner": line.learner,
         "teacher": line.teacher,
         "seeds": line.runs,
+        "steps": steps,
+        "simulator steps": None if line.repeat == 1 else steps * line.repeat,
         "labels": (int(answered) if answered.is_integer() else answered) or None,
-        "return": scores.estimated_mean(final),
+        "return": scores.estimated_mean(scores.final(line)),
         "success": None if success is None else scores.estimated_mean(success, within=(0, 1)),
         RATIO: scores.ratio(line, truth) if truth else None,
         RATIO_AVG: scores.ratio_avg(line, truth) if truth else None,
-        NORMALIZED: scores.normalized(line, truth, random) if truth and random else None,
+        NORMALIZED: (
+            scores.normalized(line, truth, random)
+            if known.normalizes and truth and random
+            else None
+        ),
     }
 
 
-def _aggregates(compared: scores.Comparison | None) -> list[Table]:
-    """Over tasks: each learner's aggregates, and the chance that one learner beats another."""
-    if compared is None:
-        return []
+def _aggregates(compared: scores.Comparison | None) -> Table:
+    """Each learner's aggregates over tasks."""
     rows: list[dict[str, Value]] = []
+    if compared is None:
+        return Table("aggregates", "Score over tasks", rows)
     for label, by_task in sorted(compared.scores.items()):
         samples = list(by_task.values())
-        rows.append(
-            {
-                "learner": label,
-                "tasks": f"{len(samples)} of {len(compared.tasks)}",
-                "seeds": min(sample.size for sample in samples),
-                **_aggregate(samples),
-            }
-        )
+        head: dict[str, Value] = {
+            "learner": label,
+            "tasks": f"{len(samples)} of {len(compared.tasks)}",
+            "seeds": min(sample.size for sample in samples),
+        }
+        rows.append(head | _aggregate(samples))
     runs = [sample.size for by_task in compared.scores.values() for sample in by_task.values()]
     tasks = min(len(by_task) for by_task in compared.scores.values())
     notes = [f"score of a run: {compared.scale}, the baselines taken as their mean over seeds."]
     if any("IQM" in row for row in rows):
+        notes.append("IQM: mean of all runs without the lowest and highest quarter.")
+    if any("median" in row for row in rows):
         notes.append(
-            "IQM: mean of all runs without the lowest and highest quarter. median: of the tasks' "
-            "means, without an interval, as none that was tried held for few runs."
+            "median: of the tasks' means; without an interval, as none that was tried held for "
+            "few runs."
         )
     notes += [
         "optimality gap: mean shortfall below 1, lower is better. seeds: the fewest on a task.",
-        INTERVAL,
+        "[low, high]: 95 % t interval over the seeds of all tasks (Satterthwaite's degrees of "
+        "freedom); as above otherwise.",
         *_few_runs("mean", runs, tasks),
     ]
-    chance_notes = [
-        "chance that a run of A scores higher than one of B on the same task, ties half, "
-        "averaged over the tasks both have; learners under the same teacher.",
-        "[low, high]: Newcombe's 95 % score interval; none below 3 seeds.",
-    ]
-    worth = coverage.note("improvement", max(min(runs), statistics.FEWEST_RUNS), tasks)
-    if worth:
-        chance_notes.append(f"{worth}.")
-    return [
-        Table("aggregates", "Score over tasks", rows, notes),
-        Table("improvement", "Probability of improvement", _improvements(compared), chance_notes),
-    ]
+    return Table("aggregates", "Score over tasks", rows, notes)
 
 
 def _aggregate(samples: list[np.ndarray]) -> dict[str, Value]:
@@ -182,18 +192,32 @@ def _aggregate(samples: list[np.ndarray]) -> dict[str, Value]:
     return found
 
 
-def _improvements(compared: scores.Comparison) -> list[dict[str, Value]]:
+def _improvements(study: Study) -> Table:
+    """The chance that one learner beats another, at the same budget under the same teacher."""
+    runs: dict[tuple[str, str], dict[tuple[object, ...], np.ndarray]] = defaultdict(dict)
+    for line in study.lines:
+        budget = (*scores.place(line), line.config.get("labels") if line.asks else None)
+        runs[line.label, line.teacher][budget] = scores.final(line)
     rows: list[dict[str, Value]] = []
-    for a, b in combinations(sorted(compared.scores), 2):
-        if a.partition(" · ")[2] != b.partition(" · ")[2]:
-            continue
-        shared = sorted(compared.scores[a].keys() & compared.scores[b].keys())
+    sizes, tasks = [], []
+    for (a, teacher), (b, other) in combinations(sorted(runs), 2):
+        shared = [x for x in runs[a, teacher] if x in runs[b, other]] if teacher == other else []
         if not shared:
             continue
-        ours = [compared.scores[a][task] for task in shared]
-        theirs = [compared.scores[b][task] for task in shared]
+        ours, theirs = ([runs[key][x] for x in shared] for key in ((a, teacher), (b, other)))
         rows.append({"A": a, "B": b, "tasks": len(shared), "P(A > B)": _chance(ours, theirs)})
-    return rows
+        sizes += [sample.size for sample in ours + theirs]
+        tasks.append(len(shared))
+    notes = [
+        "chance that a run of A returns more than one of B on the same task after the same steps "
+        "and labels, ties half, averaged over the tasks both have; learners under the same "
+        "teacher.",
+        "[low, high]: Newcombe's 95 % score interval; none below 3 seeds.",
+    ]
+    bounded = [size for size in sizes if size >= statistics.FEWEST_RUNS]
+    worth = coverage.note("improvement", min(bounded), min(tasks)) if bounded else None
+    notes += [f"{worth}."] if worth else []
+    return Table("improvement", "Probability of improvement", rows, notes)
 
 
 def _chance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Estimate:
@@ -246,16 +270,15 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         "changes it missed, and the delay in duels of those it noticed; correct: share that name "
         "a Copeland (Condorcet) winner.",
         *_few_runs("mean", [bandit.runs for bandit in study.bandits]),
+        *study.notes_on(study.bandits),
     ]
     return Table("bandits", "Dueling bandits", rows, notes)
 
 
 def _left_out(study: Study) -> Table:
     rows: list[dict[str, Value]] = [
-        {"status": one.status, "cell": one.title, "cause": " ".join(one.cause.split()) or None}
-        for one in study.left
+        {"status": one.status, "cell": one.title, "cause": one.cause or None} for one in study.left
     ]
-    mixed = [text for text in study.problems() if text.startswith("Mixed")]
-    rows += [{"status": "mixed", "cell": "", "cause": text} for text in mixed]
+    rows += [{"status": "mixed", "cell": "", "cause": text} for text in study.mixed()]
     rows += [{"status": "notice", "cell": "", "cause": text} for text in study.notices]
     return Table("left out", "Not in the numbers above, or to be known about them", rows)

@@ -3,8 +3,11 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +17,7 @@ from matplotlib.figure import Figure
 
 from pbrl import report, store
 from pbrl.errors import ConfigError, StoreError
-from pbrl.report import figures, formats, scores, style, tables
+from pbrl.report import figures, formats, names, scores, style, tables
 from pbrl.report.study import Study, group, read
 from tests.report import report_folders as folders
 
@@ -50,32 +53,108 @@ def _has_text(artist: object) -> bool:
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def test_scores_by_hand(tmp_path: Path) -> None:
-    curves = {"sac": [10, 50, 100, 100], "random": [10, 10, 10, 10], "pebble": [10, 25, 40, 60]}
-    for method, curve in curves.items():
+CURVES = {"sac": [10, 50, 100, 120], "random": [10, 10, 10, 10], "pebble": [10, 25, 40, 60]}
+
+
+def _write_curves(root: Path, *, last: dict[str, float] | None = None) -> None:
+    for method, curve in CURVES.items():
         teacher = "oracle" if method == "pebble" else None
         rows = [
             {"event": "eval", "step": step, "return": float(value), "labels": step // 1000}
             for step, value in zip((0, 1000, 2000, 3000), curve, strict=True)
         ]
-        folders.write(tmp_path, folders.online(method=method, teacher=teacher, steps=3000), rows)
+        if last is not None:
+            rows.append({"event": "final", "step": 3000, "return": last[method], "episodes": 50})
+        folders.write(root, folders.online(method=method, teacher=teacher, steps=3000), rows)
+
+
+def test_scores_by_hand(tmp_path: Path) -> None:
+    _write_curves(tmp_path)
     found = json.loads(report.table(tmp_path, format="json"))
     rows = {row["learner"]: row for row in found["returns"]["rows"]}
     pebble = rows["pebble"]
-    assert pebble["return"]["point"] == 60
+    ours, sac = (25 + 40 + 60) / 3, (50 + 100 + 120) / 3  # the last tenth would be one evaluation
+    assert pebble["return"]["point"] == pytest.approx(ours)
     assert pebble["labels"] == 3
-    assert pebble["ratio to SAC"]["point"] == pytest.approx(0.6)
-    average = (25 / 50 + 40 / 100 + 60 / 100) / 3
+    assert pebble["ratio to SAC"]["point"] == pytest.approx(ours / sac)
+    average = (25 / 50 + 40 / 100 + 60 / 120) / 3
     assert pebble["ratio, training average"]["point"] == pytest.approx(average)
-    assert pebble["normalized"]["point"] == pytest.approx((60 - 10) / (100 - 10))
+    assert pebble["normalized"]["point"] == pytest.approx((ours - 10) / (sac - 10))
     aggregates = {row["learner"]: row for row in found["aggregates"]["rows"]}
-    assert aggregates["pebble · oracle"]["optimality gap"]["point"] == pytest.approx(4 / 9)
+    gap = 1 - (ours - 10) / (sac - 10)
+    assert aggregates["pebble · oracle"]["optimality gap"]["point"] == pytest.approx(gap)
+    assert not {"IQM", "median"} & aggregates["pebble · oracle"].keys()  # one task: all the mean
 
 
-def test_final_score_is_the_mean_over_the_last_tenth() -> None:
-    steps = np.arange(0, 101, 5)
-    values = steps[:, None] * np.array([1.0, 2.0])
-    np.testing.assert_allclose(scores.final(values, steps), [97.5, 195.0])
+def test_the_last_large_evaluation_is_the_score(tmp_path: Path) -> None:
+    _write_curves(tmp_path, last={"sac": 110.0, "random": 10.0, "pebble": 85.0})
+    found = json.loads(report.table(tmp_path, format="json"))["returns"]
+    (pebble,) = [row for row in found["rows"] if row["learner"] == "pebble"]
+    assert pebble["return"]["point"] == 85
+    assert pebble["normalized"]["point"] == pytest.approx(0.75)
+    assert found["notes"][0] == (
+        "return, success: mean over seeds of a last evaluation of 50 episodes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "counted"),
+    [
+        (range(0, 101, 5), [95, 100, 90]),
+        (range(0, 101, 1), range(91, 101)),
+        ((0, 50, 100), [50, 100]),
+        ((0, 100), [100]),
+        ((0,), [0]),
+    ],
+)
+def test_a_score_rests_on_three_evaluations_and_not_on_the_one_before_training(
+    tmp_path: Path, steps: Sequence[int], counted: Sequence[int]
+) -> None:
+    rows = [{"event": "eval", "step": s, "return": float(s), "labels": 0} for s in steps]
+    folders.write(tmp_path, folders.online(steps=max(steps)), rows)
+    (line,) = read(tmp_path).lines
+    np.testing.assert_allclose(scores.final(line), [np.mean(counted)])
+
+
+def test_training_returns_are_those_since_the_evaluation_before(tmp_path: Path) -> None:
+    rows = [{"event": "eval", "step": s, "return": 0.0, "labels": 0} for s in (0, 10, 20, 30)]
+    for step, value in ((5, 1.0), (10, 3.0), (11, 7.0)):
+        rows.append({"event": "episode", "step": step, "return": value, "length": 5})
+    folders.write(tmp_path, folders.online(steps=30), rows)
+    (line,) = read(tmp_path).lines
+    np.testing.assert_array_equal(line.training[:, 0], [np.nan, 2, 7, np.nan])
+
+
+def test_normalized_is_withheld_everywhere_when_sac_hardly_beats_random(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    levels = {"easy": {"sac": 900, "random": 10}, "hard": {"sac": 12, "random": 10}}
+    for task, level in levels.items():
+        for method in ("sac", "random", "pebble"):
+            for seed in range(5):
+                value = level.get(method, 300) + rng.normal(0, 20)
+                rows = [{"event": "eval", "step": 1000, "return": value, "labels": 0}]
+                teacher = "oracle" if method == "pebble" else None
+                config = folders.online(task, method, teacher, seed=seed, steps=1000)
+                folders.write(tmp_path, config, rows)
+    found = json.loads(report.table(tmp_path, format="json"))
+    assert all("normalized" not in row for row in found["returns"]["rows"])
+    assert any("not shown" in note and "hard" in note for note in found["returns"]["notes"])
+    assert "aggregates" not in found  # SAC is not clearly above zero on one of them either
+    assert "profiles.png" not in {path.name for path in report.plot(tmp_path)}
+
+
+def test_simulator_steps_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = folders.online()
+    config["env"]["action_repeat"] = 8
+    _write(tmp_path, config, folders.online("other"))
+    rows = json.loads(report.table(tmp_path, format="json"))["returns"]["rows"]
+    assert {r["task"]: r["simulator steps"] for r in rows} == {
+        "walker-walk": 160_000,
+        "other": None,
+    }
+    text = _texts(read(tmp_path), tmp_path, monkeypatch)
+    assert "environment steps (x 8 simulator steps)" in text
+    assert "environment steps  " in text
 
 
 def test_a_ratio_to_nothing_is_not_shown(tmp_path: Path) -> None:
@@ -130,16 +209,130 @@ def test_an_interval_does_not_depend_on_other_cells(complete: Path) -> None:
 # --- lines --------------------------------------------------------------------------------------
 
 
+def _named(*configs: dict) -> list[str]:
+    return [names.joined(n.learner, n.teacher, n.setting) for n in names.of_families(configs)]
+
+
 def test_seeds_are_joined_and_settings_kept_apart(tmp_path: Path) -> None:
     for labels in (50, 100):
         _write(tmp_path, *(folders.online(seed=seed, labels=labels) for seed in range(2)))
     _write(tmp_path, folders.online(query="entropy"))
     found = {line.label: line.runs for line in read(tmp_path).lines}
-    assert len(found) == 3
-    assert sorted(found.values()) == [1, 2, 2]
-    assert any("labels=50" in label for label in found)
-    assert any("query=entropy" in label for label in found)
-    assert not any("seed" in label for label in found)
+    assert found == {
+        "pebble · oracle (labels=50)": 2,
+        "pebble · oracle (labels=100)": 2,
+        "pebble (query=entropy) · oracle (labels=100)": 1,
+    }
+
+
+def test_a_learner_at_two_budgets_on_one_task_is_the_same_learner_on_another() -> None:
+    configs = [folders.online("a", steps=300), folders.online("a", steps=600)]
+    for config in configs:
+        config["method"]["steps"] = config["steps"]  # as suites fill it in
+    assert _named(*configs, folders.online("b", steps=300)) == [
+        "pebble · oracle (steps=300)",
+        "pebble · oracle (steps=600)",
+        "pebble · oracle (steps=300)",
+    ]
+
+
+def test_a_learner_tuned_for_each_task_is_one_learner() -> None:
+    tuned = [folders.online(task, lr=lr) for task, lr in (("a", 1e-3), ("b", 3e-4))]
+    assert _named(*tuned) == ["pebble · oracle"] * 2
+    variants = [folders.online(t, lr=x, query=q) for t, x in (("a", 1), ("b", 2)) for q in "de"]
+    assert _named(*variants) == ["pebble (query=d) · oracle", "pebble (query=e) · oracle"] * 2
+
+
+def test_learners_that_share_a_label_are_told_apart_by_what_they_have() -> None:
+    configs = [folders.bandit("p", name) for name in ("btw", "rucb", "rucb")]
+    configs[1]["algorithm"]["alpha"], configs[2]["algorithm"]["alpha"] = 0.51, None
+    for config in configs:
+        config["algorithm"]["label"] = "a"
+    assert _named(*configs[:2]) == ["a (name=btw)", "a (name=rucb)"]
+    assert _named(*configs[1:]) == ["a (alpha=0.51)", "a (alpha=null)"]
+    assert _named(*configs) == [
+        "a (name=btw)", "a (name=rucb, alpha=0.51)", "a (name=rucb, alpha=null)"
+    ]  # fmt: skip
+
+
+def test_labels_name_learners_and_do_not_make_them(tmp_path: Path) -> None:
+    same = [folders.online(task) for task in "ab"]
+    same[1]["method"]["label"] = "renamed"
+    assert _named(*same) == ["pebble · oracle"] * 2
+    other = [folders.online("a", lr=1), folders.online("b", lr=2)]
+    other[1]["method"]["label"] = "renamed"
+    assert _named(*other) == ["pebble · oracle", "renamed · oracle"]
+
+
+def test_a_renamed_label_changes_no_digit(tmp_path: Path) -> None:
+    def numbers(root: Path, label: str) -> list:
+        rng = np.random.default_rng(0)
+        for method in ("sac", "random", "pebble", "reed"):
+            for task in ("a", "b"):
+                for seed in range(4):
+                    teacher = "oracle" if method in ("pebble", "reed") else None
+                    config = folders.online(task, method, teacher, seed=seed)
+                    if method == "pebble":
+                        config["method"]["label"] = label
+                    folders.write(root, config, folders.learning_rows(500, rng=rng))
+        found = json.loads(report.table(root, format="json").replace(label, "pebble"))
+        return [sorted(map(str, found[name]["rows"])) for name in found]
+
+    assert numbers(tmp_path / "1", "pebble") == numbers(tmp_path / "2", "own")
+
+
+def test_budgets_that_differ_are_not_compared(tmp_path: Path) -> None:
+    for method, steps in (("pebble", 20_000), ("reed", 20_000), ("rune", 10_000)):
+        for seed in range(3):
+            config = folders.online(method=method, seed=seed, steps=steps)
+            rows = [{"event": "eval", "step": steps, "return": float(seed), "labels": 1}]
+            folders.write(tmp_path, config, rows)
+    rows = json.loads(report.table(tmp_path, format="json"))["improvement"]["rows"]
+    compared = [(row["A"], row["B"]) for row in rows]
+    assert compared == [("pebble · oracle (steps=20000)", "reed · oracle (steps=20000)")]
+
+
+def test_the_baseline_is_chosen_by_its_settings_and_not_by_its_label(tmp_path: Path) -> None:
+    for label, hidden in (("sac", 256), ("sac-small", 64)):
+        config = folders.online(method="sac", teacher=None, hidden=hidden)
+        config["method"]["label"] = label
+        _write(tmp_path, config)
+    study = read(tmp_path)
+    assert scores.baselines(study).truth == {}
+    assert "nothing is divided" in scores.baselines(study).notes[0]
+    _write(tmp_path, folders.online(hidden=64))
+    known = scores.baselines(read(tmp_path))
+    assert [line.label for line in known.truth.values()] == ["sac-small"]
+    assert known.notes == []
+
+
+def test_a_line_looks_the_same_in_all_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for problem, algorithms in (("p", "abc"), ("q", "cbd")):
+        for algorithm in algorithms:
+            config = folders.bandit(problem, algorithm, horizon=100, repetitions=3)
+            rows = [
+                {"event": "regret", "repetition": r, "t": t, "weak": t / 3 + r, "strong": float(t)}
+                | ({} if problem == "p" else {"copeland": float(t)})
+                for r in range(3)
+                for t in (1, 10, 50, 100)
+            ]
+            folders.write(tmp_path, config, rows)
+    looks: dict[str, set] = {}
+    plot = Axes.plot
+
+    def spy(axis: Axes, *values: object, **how: Any) -> list:
+        if not str(how.get("label", "_")).startswith("_"):
+            style_of = (how["color"], how["linestyle"], how["marker"])
+            looks.setdefault(how["label"], set()).add(style_of)
+        return plot(axis, *values, **how)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    report.plot(tmp_path, regrets=("weak", "strong", "copeland"))
+    assert set(looks) == set("abcd")
+    assert all(len(of_one) == 1 for of_one in looks.values())
+    assert len({next(iter(x)) for x in looks.values()}) == 4
 
 
 def test_seeds_evaluated_at_different_steps_are_compared_where_both_were(tmp_path: Path) -> None:
@@ -230,7 +423,8 @@ def test_below_five_seeds_the_runs_are_drawn_and_no_band(
     plot = Axes.plot
     monkeypatch.setattr(Axes, "plot", lambda *a, **k: lines.extend(plot(*a, **k)) or lines[-1:])
     text = _texts(read(tmp_path), tmp_path, monkeypatch)
-    thin = [line for line in lines if line.get_linewidth() < 1]
+    thin = [line for line in lines if line.get_linewidth() < 0.8]
+    assert "training episodes since the evaluation before" in text
     if seeds < 5:
         assert not bands
         assert len(thin) == (2 * seeds if seeds > 1 else 0)  # in two figures
@@ -399,7 +593,9 @@ def test_regret_figure_has_changes_and_bound(
 ) -> None:
     text = _texts(read(complete), tmp_path, monkeypatch)
     for part in (
-        "C ln T: no lower slope for large T",
+        "slope of C ln T",
+        "Only the slope is drawn",
+        "curves cut at the top)",
         "problem changes",
         "duels",
         "Mean of 20 repetitions",
@@ -433,12 +629,28 @@ def test_labels_are_text_and_not_markup(tmp_path: Path, monkeypatch: pytest.Monk
     assert "a&lt;b&gt;" in page
 
 
-def test_styles_stay_apart() -> None:
-    styles = style.line_styles([f"line {i}" for i in range(30)], ["sac", "random"])
-    assert len(set(styles.values())) == 32
-    nearest = list(styles.values())[:8]
-    assert len({(x.color, x.dash) for x in nearest}) == 8
-    assert len({x.marker for x in nearest[2:]}) == 6
+@pytest.mark.parametrize("number", [8, 30, 211, 1000])
+def test_styles_stay_apart(number: int) -> None:
+    references = [f"reference {i}" for i in range(25)]
+    styles = style.line_styles([f"line {i}" for i in range(number)], references)
+    assert len(set(styles.values())) == number + 25
+    nearest = [styles[f"line {i}"] for i in range(6)]
+    assert all(
+        len({getattr(x, what) for x in nearest}) >= 5 for what in ("color", "dash", "marker")
+    )
+
+
+def test_figures_of_an_earlier_call_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    _write(tmp_path, folders.online())
+    first = {path.name for path in report.plot(tmp_path)}
+    assert "efficiency.png" in first
+    own = tmp_path / "figures" / "own.png"
+    own.write_bytes(b"a user's picture")
+    shutil.rmtree(tmp_path / "cells")
+    _write(tmp_path, folders.online(method="sac", teacher=None))
+    second = {path.name for path in report.plot(tmp_path)}
+    assert "efficiency.png" not in second
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == second | {"own.png"}
 
 
 def test_the_page_needs_nothing_else(complete: Path, drawn: dict[Path, bytes]) -> None:
