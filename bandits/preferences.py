@@ -5,10 +5,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+FIELDS = ("matrices", "starts", "order", "truth", "features", "utilities")  # of a problem
 TOLERANCE = 1e-6  # published tables are rounded, so their two halves may miss 1 by a little
 
 
@@ -35,8 +38,8 @@ class Problem:
     utilities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        starts = np.asarray(self.starts, np.int64)
-        if starts.ndim != 1 or not starts.size or starts[0] != 0 or (np.diff(starts) <= 0).any():
+        starts = whole_numbers(self.starts, "starts", "the first duel of each segment")
+        if not starts.size or starts[0] != 0 or (np.diff(starts) <= 0).any():
             raise ValueError(
                 f"segments must start at 0 and increase; found starts {starts.tolist()[:8]}"
             )
@@ -46,22 +49,17 @@ class Problem:
             raise ValueError(
                 f"truth has shape {truth.shape}, matrices {matrices.shape}; expected the same"
             )
-        order, M = np.asarray(self.order, np.int64), len(matrices)
+        order, M = whole_numbers(self.order, "order", "a matrix of each segment"), len(matrices)
         if order.shape != starts.shape or order.min() < 0 or order.max() >= M:
             raise ValueError(
                 f"order {order.tolist()[:8]} must give one of the {M} matrices (0..{M - 1}) for "
                 f"each of the {len(starts)} segments"
             )
-        for name in ("features", "utilities"):
-            found, K = getattr(self, name), matrices.shape[-1]
-            if found is not None and len(found) != K:
-                raise ValueError(f"{name} are of {len(found)} arms, but the matrices of {K}")
-        for name, value in (
-            ("matrices", matrices),
-            ("starts", starts),
-            ("order", order),
-            ("truth", truth),
-        ):
+        checked = {"matrices": matrices, "starts": starts, "order": order, "truth": truth}
+        for name, shape in (("features", "[K, d]: a row per arm"), ("utilities", "[K]")):
+            if (found := getattr(self, name)) is not None:
+                checked[name] = _of_arms(found, name, shape, matrices.shape[-1])
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -78,31 +76,47 @@ class RandomProblem:
 
 
 def stationary(
-    p: np.ndarray, features: np.ndarray | None = None, utilities: np.ndarray | None = None
+    p: ArrayLike, features: ArrayLike | None = None, utilities: ArrayLike | None = None
 ) -> Problem:
     """The problem in which the matrix p [K, K] always holds.
 
-    Raises ValueError when p is not a preference matrix.
+    Raises ValueError when p is not a preference matrix, or `Problem` refuses something else.
     """
-    return piecewise(p[None], starts=[0], features=features, utilities=utilities)
+    return piecewise([p], starts=[0], features=features, utilities=utilities)
 
 
 def piecewise(
-    matrices: "np.ndarray | Later",
-    starts: list[int] | np.ndarray,
+    matrices: "ArrayLike | Sequence[ArrayLike] | Later",
+    starts: ArrayLike,
     *,
-    order: np.ndarray | None = None,
-    truth: "np.ndarray | Later | None" = None,
-    features: np.ndarray | None = None,
-    utilities: np.ndarray | None = None,
+    order: ArrayLike | None = None,
+    truth: "ArrayLike | Later | None" = None,
+    features: ArrayLike | None = None,
+    utilities: ArrayLike | None = None,
 ) -> Problem:
     """The problem in which matrices[order[s]] holds from duel starts[s] on (order: 0..S-1 if None).
 
     Raises ValueError as `Problem` does.
     """
-    starts = np.asarray(starts, np.int64)
-    if order is None:
-        order = np.arange(len(starts))
+    given: Any = (matrices, starts, order, truth, features, utilities)
+    return as_problem(SimpleNamespace(**dict(zip(FIELDS, given, strict=True))))
+
+
+def as_problem(given: Any) -> Problem:
+    """Any object with the attributes of a problem, checked; a `Problem` is one already.
+
+    Raises ValueError for an object without matrices and starts, and as `Problem` does.
+    """
+    if isinstance(given, Problem):
+        return given
+    found: list[Any] = [getattr(given, name, None) for name in FIELDS]
+    matrices, starts, order, truth, features, utilities = found
+    if matrices is None or starts is None:
+        raise ValueError(
+            f"found {type(given).__name__} without matrices and starts; expected a problem, such "
+            "as bandits.preferences.stationary(p) makes of a matrix"
+        )
+    order = np.arange(len(starts)) if order is None and np.ndim(starts) else order
     truth = matrices if truth is None else truth
     return Problem(matrices, starts, order, truth, features, utilities)
 
@@ -126,14 +140,16 @@ def drawn(
     return RandomProblem(recipe)
 
 
-def check_matrix(p: np.ndarray, name: str = "matrix") -> np.ndarray:
-    """p as float64 [K, K] with p + p^T = 1 exactly, if it is a preference matrix within 1e-6.
+def check_matrix(given: ArrayLike, name: str = "matrix") -> np.ndarray:
+    """`given` as float64 [K, K], p + p^T = 1 exactly, if it is a preference matrix within 1e-6.
 
     Raises ValueError naming the entry, the rule it breaks and what to do.
     """
-    p = np.asarray(p, dtype=np.float64)
+    p = numbers(given, name, "K x K: a row and a column per arm")
     if p.ndim != 2 or p.shape[0] != p.shape[1] or p.size == 0:
         raise ValueError(f"{name} has shape {p.shape}; expected K x K: a row and a column per arm")
+    if len(p) == 1:
+        raise ValueError(f"{name} is of one arm; expected at least two, for a duel needs a pair")
     for rows in _blocks(len(p)):
         inside = (p[rows] >= 0) & (p[rows] <= 1)
         if not inside.all():
@@ -184,11 +200,68 @@ def _checked(matrices: Any, name: str) -> Any:
     """The checked preference matrices [M, K, K]."""
     if isinstance(matrices, Later):
         return matrices
+    expected = "[M, K, K]: one preference matrix or several"
+    if not isinstance(matrices, list | tuple):
+        matrices = numbers(matrices, name, expected)
+        if matrices.ndim != 3:
+            raise ValueError(
+                f"{name} has shape {matrices.shape}; expected {expected} (stationary(p) makes a "
+                "problem of a single one)"
+            )
     if not len(matrices):
         raise ValueError(f"found no {name}; expected at least one preference matrix")
     if len(matrices) == 1:
         return check_matrix(matrices[0], f"{name} 0")[None]
-    return np.stack([check_matrix(p, f"{name} {m}") for m, p in enumerate(matrices)])
+    checked = [check_matrix(p, f"{name} {m}") for m, p in enumerate(matrices)]
+    for m, p in enumerate(checked):
+        if len(p) != len(checked[0]):
+            raise ValueError(
+                f"{name} {m} is of {len(p)} arms and {name} 0 of {len(checked[0])}; expected the "
+                "same arms in all"
+            )
+    return np.stack(checked)
+
+
+def _of_arms(given: ArrayLike, name: str, shape: str, K: int) -> np.ndarray:
+    """Finite numbers of K arms, [K] or [K, d] as `shape` says."""
+    found = numbers(given, name, shape)
+    if found.ndim != 1 + ("d" in shape) or not found.size:
+        raise ValueError(f"{name} have shape {found.shape}; expected {shape}")
+    if len(found) != K:
+        raise ValueError(f"{name} are of {len(found)} arms, but the matrices of {K}")
+    wrong = np.argwhere(~np.isfinite(found))
+    if len(wrong):
+        place = ", ".join(map(str, wrong[0]))
+        raise ValueError(
+            f"{name}[{place}] = {found[tuple(wrong[0])]:g}; expected a finite number for every arm"
+        )
+    return found
+
+
+def numbers(given: ArrayLike, name: str, expected: str) -> np.ndarray:
+    """`given` as float64; ValueError for rows of different lengths, text, complex numbers, None."""
+    try:
+        found = np.asarray(given)
+        if found.dtype.kind in "biufOU":
+            return found.astype(np.float64, copy=False)
+        reason = f"found numbers of type {found.dtype}"
+    except (TypeError, ValueError, OverflowError):
+        rows = given if isinstance(given, list | tuple) else []
+        lengths = {len(row) if hasattr(row, "__len__") else 1 for row in rows}
+        some = " and ".join(map(str, sorted(lengths)[:2]))
+        reason = f"found rows of {some} numbers" if len(lengths) > 1 else "found no numbers"
+    raise ValueError(f"{name}: {reason}; expected {expected}")
+
+
+def whole_numbers(given: ArrayLike, name: str, expected: str) -> np.ndarray:
+    """`given` as int64 [S]; ValueError for what is no list of whole numbers."""
+    found = numbers(given, name, f"whole numbers: {expected}")
+    if found.ndim != 1:
+        raise ValueError(f"{name} has shape {found.shape}; expected a list: {expected}")
+    off = ~(np.abs(found) < 2**53) | (found != np.round(found))
+    if off.any():
+        raise ValueError(f"{name} holds {found[off].flat[0]:g}; expected whole numbers: {expected}")
+    return found.astype(np.int64)
 
 
 def complete(upper: np.ndarray) -> np.ndarray:

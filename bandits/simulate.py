@@ -55,7 +55,7 @@ import numpy as np
 from numba import njit
 
 from bandits.compiled import CACHE, is_compiled, loop, parameters
-from bandits.preferences import Problem
+from bandits.preferences import as_problem
 from bandits.regret import LARGER, MEAN, SMALLER, arm_values, rules
 from bandits.rng import from_words, generator, words
 
@@ -165,23 +165,13 @@ class _Arrays:
     """A problem as the arrays the loop reads, of the segments that begin before the horizon."""
 
     def __init__(self, problem: Any, horizon: int) -> None:
-        if not isinstance(problem, Problem):  # those were checked when they were made
-            problem = Problem(
-                problem.matrices,
-                problem.starts,
-                getattr(problem, "order", np.arange(len(problem.starts))),
-                getattr(problem, "truth", problem.matrices),
-                getattr(problem, "features", None),
-                getattr(problem, "utilities", None),
-            )
+        problem = as_problem(problem)
         self.K, self.features = problem.K, problem.features
         starts = problem.starts[problem.starts < horizon]
         used, order = np.unique(problem.order[: len(starts)], return_inverse=True)
         matrices = _some(problem.matrices, used)
         truth = matrices if problem.truth is problem.matrices else _some(problem.truth, used)
         utilities = problem.utilities
-        if utilities is not None:
-            utilities = np.asarray(utilities, np.float64)
         by_name = rules(utilities)
         self.names = [*by_name]
         costs = (*arm_values(truth, utilities), np.array([*by_name.values()]))

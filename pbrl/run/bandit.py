@@ -9,12 +9,13 @@ import numpy as np
 
 from bandits.detector import detections
 from bandits.lower_bounds import lower_bound_constant
+from bandits.preferences import as_problem
 from bandits.regret import GAP, OTHER, REGRETS
 from bandits.rng import generator
 from bandits.simulate import PROBLEM, simulate
 from bandits.winners import borda_winners, copeland_winners
 from pbrl import registry
-from pbrl.errors import CellError
+from pbrl.errors import CellError, ConfigError
 from pbrl.run.signals import Heartbeat, Interrupted, Stop
 from pbrl.store import title
 from pbrl.store.inputs import opened
@@ -43,7 +44,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
     seen = Counter(restored[0] if restored else {})
     batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
     due = time.monotonic() + config["execution"]["checkpoint_seconds"]
-    problem = registry.make("problem", config["problem"])
+    problem = _problem(config["problem"])
     algorithm = registry.make("bandit", config["algorithm"])
     try:
         while done < repetitions:
@@ -83,14 +84,17 @@ def execute(cell: "Cell") -> dict[str, Any]:
 def _facts(problem: Any, horizon: int) -> dict[str, Any]:
     """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
     is_random = hasattr(problem, "sample")
-    instances = [problem.sample(np.random.default_rng(n)) if is_random else problem for n in (0, 1)]
-    starts = [p.starts[(p.starts > 0) & (p.starts < horizon)] for p in instances]
-    if starts[0].size:
-        return {"changes": starts[0].tolist()} if np.array_equal(*starts) else {}
+    one, other = (
+        as_problem(problem.sample(np.random.default_rng(n)) if is_random else problem)
+        for n in (0, 1)
+    )
+    starts, others = (p.starts[(p.starts > 0) & (p.starts < horizon)] for p in (one, other))
+    if starts.size:
+        return {"changes": starts.tolist()} if np.array_equal(starts, others) else {}
     if is_random:
         return {}  # another instance, and another bound, in every repetition
     try:
-        bound = {name: lower_bound_constant(problem.matrices[0], name) for name in BOUNDED}
+        bound = {name: lower_bound_constant(one.truth[0], name) for name in BOUNDED}
     except ValueError:
         return {}  # no Condorcet winner, so no such bound
     return {"lower_bound": bound, "lower_bound_meaning": SLOPE}
@@ -117,10 +121,19 @@ def _notes(seen: Counter[str], repetitions: int) -> list[str]:
     ):
         if seen[what]:
             notes.append(
-                f"every arm is a {winner} winner{where(what)}, so no answer could be wrong: "
-                f"{column} is left out"
+                f"every arm is a {winner} winner{where(what)}: {winner.lower()} regret is 0 "
+                f"whatever is played, and no answer could be wrong, so {column} is left out"
             )
     return notes
+
+
+def _problem(config: dict[str, Any]) -> Any:
+    """The problem of a cell, checked; one that is drawn anew is checked at each draw."""
+    made = registry.make("problem", config)
+    try:
+        return made if hasattr(made, "sample") else as_problem(made)
+    except ValueError as error:
+        raise ConfigError(f"problem {config['name']!r}: {error}") from error
 
 
 class _Ends:
@@ -148,10 +161,9 @@ class _Ends:
         problem, horizon = self.problem, self.config["horizon"]
         if hasattr(problem, "sample"):
             problem = problem.sample(generator(self.config["seed"], r, PROBLEM))
+        problem = as_problem(problem)
         starts = problem.starts[problem.starts < horizon]
-        order = getattr(problem, "order", None)
-        last = len(starts) - 1 if order is None else order[len(starts) - 1]
-        p = getattr(problem, "truth", problem.matrices)[last]
+        p = problem.truth[problem.order[len(starts) - 1]]
         samples = int(plays.sum() - np.trace(plays))
         row: dict[str, Any] = {"winner": winner, "resets": len(resets), "samples": samples}
         for column, what, winners in (
@@ -165,7 +177,7 @@ class _Ends:
         if winner >= 0:
             row["beaten_by"] = float(p[:, winner].max() - 0.5)
         if hasattr(self.algorithm, "span"):
-            span = self.algorithm.span(problem.matrices.shape[1], horizon)
+            span = self.algorithm.span(problem.K, horizon)
             delays, false_alarms, missed = detections(resets, starts[1:], span)
             row |= {"false_alarms": false_alarms, "missed": missed}
             row["delay"] = float(delays.mean()) if delays.size else None

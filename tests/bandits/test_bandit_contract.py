@@ -54,14 +54,6 @@ def test_any_horizon_is_played_to_its_end_or_refused(name, horizon):
         assert (result.plays.sum((1, 2)) == horizon).all()
 
 
-def test_one_arm_is_played_or_refused(name):
-    result = play_or_refusal(create(name), K=1)
-    if isinstance(result, str):
-        assert "2 arms" in result
-    else:
-        assert (result.plays == HORIZON).all()
-
-
 def play_or_refusal(algorithm, **how):
     try:
         return play(algorithm, **how)

@@ -102,7 +102,7 @@ ANY_K += ["plackett-luce", "random-condorcet", "drifting", "geometric-phases"]
 
 
 @pytest.mark.parametrize("name", ANY_K)
-@pytest.mark.parametrize("K", [1, 2, 3, 17])
+@pytest.mark.parametrize("K", [2, 3, 17])
 def test_any_number_of_arms(name: str, K: int) -> None:
     p = first(PROBLEMS[name](K=K, **({"gap": 0.02} if name == "arithmetic" else {})))
     assert p.matrices.shape[1:] == (K, K)
@@ -196,12 +196,12 @@ def test_rounded_halves_are_made_to_match_exactly() -> None:
 
 
 def test_segments_must_start_at_zero_and_increase() -> None:
-    p = np.full((2, 1, 1), 0.5)
+    p = np.full((2, 2, 2), 0.5)
     for starts in ([1, 2], [0, 0]):
         with pytest.raises(ValueError, match="must start at 0 and increase"):
             piecewise(p, starts)
     with pytest.raises(ValueError, match=r"matrix 1: .*fair coin"):
-        piecewise(np.array([[[0.5]], [[0.4]]]), [0, 9])
+        piecewise(np.stack([p[0], p[0] - 0.1]), [0, 9])
 
 
 @given(st.integers(1, 7), st.integers(0, 100))

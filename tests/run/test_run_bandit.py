@@ -97,8 +97,16 @@ def test_without_a_condorcet_winner_it_is_said_what_is_missing_and_why() -> None
 def test_an_answer_that_cannot_be_wrong_is_not_called_correct() -> None:
     summary, rows = run(ROCK_PAPER_SCISSORS, "ccb")
     assert not any("correct" in row or "correct_borda" in row for row in ends(rows))
-    assert [note for note in summary["notes"] if "every arm is a Copeland winner, so" in note]
-    assert [note for note in summary["notes"] if "every arm is a Borda winner, so" in note]
+    assert [
+        note
+        for note in summary["notes"]
+        if "every arm is a Copeland winner: copeland regret is 0" in note
+    ]
+    assert [
+        note
+        for note in summary["notes"]
+        if "every arm is a Borda winner: borda regret is 0" in note
+    ]
 
 
 def test_a_problem_with_a_condorcet_winner_needs_no_notes() -> None:
