@@ -114,17 +114,17 @@ SMALL = [
     EnvSpec(
         name="pendulum",
         horizon=200,
-        reward_range=(0.0, 16.2736045),
+        reward_range=(-16.2736045, 0.0),
         success_key=None,
-        summary="gymnasium Pendulum-v1 with 16.2736 added to each reward: none is negative.",
+        summary="gymnasium Pendulum-v1: swing up and hold; every reward is a cost.",
         entry_point="envs.classic:Pendulum",
     ),
     EnvSpec(
         name="mountaincar-continuous",
         horizon=999,
-        reward_range=(0.0, 100.1),
+        reward_range=(-0.1, 100.0),
         success_key="success",
-        summary="gymnasium MountainCarContinuous-v0 with 0.1 added to each reward; the goal holds.",
+        summary="gymnasium MountainCarContinuous-v0, whose goal holds the car to the horizon.",
         entry_point="envs.classic:MountainCar",
     ),
 ]

@@ -1,15 +1,11 @@
-"""gymnasium's classic control tasks with continuous actions, with rewards that are never negative.
+"""gymnasium's classic control tasks with continuous actions; returns are those of gymnasium.
 
-The thresholds of the Skip and Equal teachers are a share of the average return, which means
-nothing when returns are negative (with Pendulum as it is, Skip never refuses and Equal never ties).
-So a constant is added to every reward. As every episode has the same length, it adds the same to
-every return and changes no preference between segments of one length, and no optimal policy.
 CartPole and MountainCar with discrete actions are not here: every method of the suite acts
 continuously.
 """
 
 from itertools import pairwise
-from math import cos, pi, sin
+from math import cos, sin
 from typing import Any
 
 import gymnasium
@@ -25,13 +21,12 @@ Step = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
 class Pendulum(gymnasium.Env[np.ndarray, np.ndarray]):
     """gymnasium's Pendulum-v1: swing up a pendulum and hold it; 200 steps.
 
-    Reward: Gym's, -(angle² + 0.1 speed² + 0.001 torque²), plus the largest cost 16.2736, so in
-    [0, 16.2736]; a return is Gym's plus 3254.72. Observations: float32 [3], cosine, sine, speed.
+    Reward: -(angle² + 0.1 speed² + 0.001 torque²), in [-16.2736, 0].
+    Observations: float32 [3], cosine, sine, speed.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
-    shift = pi**2 + 0.1 * 8.0**2 + 0.001 * 2.0**2
 
     def __init__(self) -> None:
         self._env = PendulumEnv()
@@ -45,7 +40,7 @@ class Pendulum(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> Step:
         obs, reward, terminated, truncated, info = self._env.step(action)
-        return obs, float(reward) + self.shift, terminated, truncated, info
+        return obs, float(reward), terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
         """Angle, speed and random stream."""
@@ -73,15 +68,14 @@ class MountainCar(gymnasium.Env[np.ndarray, np.ndarray]):
     """gymnasium's MountainCarContinuous-v0: rock a weak car out of a valley; 999 steps.
 
     In Gym the episode ends at the goal, and its length would tell a reward learner everything. Here
-    the goal holds the car, without cost, until the horizon (as the `seals` environments do), and
-    0.1 is added to every reward: 0.1 - 0.1 action², plus 100 once on arrival, so in [0, 100.1].
-    Every return is Gym's plus 99.9. `info["success"]`: 1.0 from the arrival on.
+    the goal holds the car, without cost, until the horizon (as the `seals` environments do), so
+    that returns are Gym's: -0.1 action² a step, plus 100 once on arrival, in [-0.1, 100].
+    `info["success"]`: 1.0 from the arrival on.
     Observations: float32 [2], position and velocity.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
-    shift = 0.1
 
     def __init__(self) -> None:
         self._env = Continuous_MountainCarEnv()
@@ -97,10 +91,10 @@ class MountainCar(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> Step:
         if self._arrived:
-            return self._observe(), self.shift, False, False, {"success": 1.0}
+            return self._observe(), 0.0, False, False, {"success": 1.0}
         _, reward, self._arrived, _, _ = self._env.step(action)
         success = float(self._arrived)
-        return self._observe(), float(reward) + self.shift, False, False, {"success": success}
+        return self._observe(), float(reward), False, False, {"success": success}
 
     def _observe(self) -> np.ndarray:
         return np.array(self._env.state, np.float32)

@@ -34,6 +34,7 @@ class EnvSpec:
             masked, but the length of an episode alone tells a reward learner how good it was
             (falling ends it), so that a method can look better than the preferences made it:
             compare methods on fixed-horizon tasks first.
+        actions: "box" or "discrete"; a method says which it takes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class EnvSpec:
     parameters: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     early_termination: bool = False
+    actions: str = "box"
 
     def resolve(self, parameters: Mapping[str, Any]) -> "EnvSpec":
         """This spec as it is with `parameters` set.
@@ -103,6 +105,10 @@ def register(spec: EnvSpec) -> EnvSpec:
         raise ValueError(
             f"environment {spec.name!r}: reward_range = ({low}, {high}); expected (lowest, highest)"
         )
+    if spec.actions not in ("box", "discrete"):
+        raise ValueError(
+            f"environment {spec.name!r}: actions = {spec.actions!r}; expected 'box' or 'discrete'"
+        )
     ENVS[spec.name] = spec
     return spec
 
@@ -114,6 +120,7 @@ def env(
     reward_range: tuple[float, float],
     success_key: str | None = None,
     early_termination: bool = False,
+    actions: str = "box",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator over a `gymnasium.Env` class, or a function returning one, that registers it.
 
@@ -132,6 +139,7 @@ def env(
             factory,
             signature_parameters(factory),
             early_termination=early_termination,
+            actions=actions,
         )
         # Where the user wrote it, so that a clash of names can say who has the name.
         object.__setattr__(spec, "__module__", factory.__module__)

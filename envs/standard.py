@@ -22,8 +22,8 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
     An episode is truncated at `spec_info.horizon`. `info["success"]` is 0.0 or 1.0 at every step
     where the task has a notion of success. An episode that is over must be reset.
 
-    Raises ValueError when made over an environment with unbounded or structured actions, or whose
-    observations are not numbers.
+    Raises ValueError when made over an environment with unbounded, whole-number or structured
+    actions, with other actions than it declares, or whose observations are not numbers.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -55,22 +55,37 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
         return Box(low, high, dtype=np.float32)
 
     def _standard_actions(self) -> Box | Discrete:
-        space = self.env.action_space
+        space, declared = self.env.action_space, self.spec_info.actions
+        found = "discrete" if isinstance(space, Discrete) else "box"
+        if found == "box" and not (
+            isinstance(space, Box)
+            and len(space.shape) == 1
+            and space.dtype is not None
+            and space.dtype.kind == "f"
+            and space.is_bounded()
+        ):
+            raise ValueError(
+                f"environment {self.spec_info.name!r} has actions {space}; expected a Box of "
+                "floats, of one axis and with finite bounds, or Discrete"
+            )
+        if found != declared:
+            raise ValueError(
+                f"environment {self.spec_info.name!r} has actions {space}, but declares "
+                f"actions={declared!r}; expected actions={found!r} in its registration"
+            )
         if isinstance(space, Discrete):
             return space
-        if not isinstance(space, Box) or len(space.shape) != 1 or not space.is_bounded():
-            raise ValueError(
-                f"environment {self.spec_info.name!r} has actions {space}; expected a Box of one "
-                "axis with finite bounds, or Discrete"
-            )
-        if not (np.all(space.low == -1) and np.all(space.high == 1)):
-            middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
-            self._scale = middle, half
+        assert isinstance(space, Box)
+        as_it_is = np.all(space.low == -1) and np.all(space.high == 1)
+        if not (as_it_is and space.dtype == np.float32):
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            self._scale = (high + low) / 2, (high - low) / 2
         return Box(-1.0, 1.0, space.shape, np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
         obs, info = self.env.reset(seed=seed, options=options)
         self._steps, self._over = 0, False
         return self._flat(obs), info
@@ -81,7 +96,9 @@ class StandardEnv(gymnasium.Env[np.ndarray, Any]):
                 f"step on environment {self.spec_info.name!r} whose episode is over; reset it first"
             )
         if self._scale is not None:
-            action = (self._scale[0] + self._scale[1] * action).astype(np.float32)
+            space: Any = self.env.action_space
+            action = (self._scale[0] + self._scale[1] * action).astype(space.dtype)
+            action = np.clip(action, space.low, space.high)  # rounding may have left the box
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         truncated = truncated or (self._steps >= self.spec_info.horizon and not terminated)

@@ -255,6 +255,7 @@ def _expand(
         for teacher, labels in asked:
             filled = _with_budget(method, described["method", method["name"]], steps, labels, where)
             _check_fit(filled, env, where)
+            _check_actions(described["method", method["name"]], env, where)
             if teacher:
                 _check_teacher(teacher, env, where)
             found += [
@@ -321,6 +322,16 @@ def _check_fit(method: dict[str, Any], env: dict[str, Any], where: str) -> None:
             f"{where}: {method['label']} first asks at step {first}, but the first episode of "
             f"{env['label']} ends at step {horizon}; raise unsup_steps by at least "
             f"{horizon - first}"
+        )
+
+
+def _check_actions(method: registry.Entry, env: dict[str, Any], where: str) -> None:
+    """A method says which actions it takes (`box` where it says nothing), and so does an env."""
+    takes, has = method.meta.get("actions", "box"), registry.resolve("env", env["name"]).actions
+    if takes not in (has, "any"):
+        raise ConfigError(
+            f"{where}: method {method.name!r} takes {takes} actions, but those of "
+            f"{env['label']} are {has}; choose another method or environment"
         )
 
 

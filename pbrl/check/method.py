@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 
 import envs
 from envs.pointmass import PointMass
+from envs.registry import EnvSpec
 from pbrl import registry, run, suite
 from pbrl.check.global_random import global_randomness
 from pbrl.errors import PbrlError, where
@@ -48,20 +50,37 @@ class Coin:
         return np.full(len(first), 0.5)
 
 
-class Noise(PointMass):
-    """The same motions under other true rewards."""
+class World(PointMass):
+    """The point mass, on request under other true rewards, or moved by one of five buttons."""
 
-    def __init__(self) -> None:
+    def __init__(self, noise: bool = False, buttons: bool = False) -> None:
         super().__init__()
-        self.noise = np.random.default_rng(0)
+        self.noise = np.random.default_rng(0) if noise else None
+        if buttons:
+            self.action_space = Discrete(5)  # type: ignore[assignment]
 
-    def step(self, action: np.ndarray) -> Any:
-        obs, _, terminated, truncated, _ = super().step(action)
-        success = float(self.noise.random() < 0.5)
-        return obs, self.noise.random(), terminated, truncated, {"success": success}
+    def step(self, action: Any) -> Any:
+        if isinstance(self.action_space, Discrete):
+            action = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)][action], np.float32)
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.noise is not None:
+            reward = self.noise.random()
+            info = {"success": float(self.noise.random() < 0.5)}
+        return obs, reward, terminated, truncated, info
 
 
-NOISE = dataclasses.replace(envs.spec("pointmass"), name="check-noise", entry_point=Noise)
+def _worlds(actions: str) -> dict[bool, EnvSpec]:
+    """Noise or not -> the world to check in, under a name that only this module knows."""
+    return {
+        noise: dataclasses.replace(
+            envs.spec("pointmass"),
+            name=f"check-{actions}{'-noise' if noise else ''}",
+            entry_point=World,
+            fixed={"noise": noise, "buttons": actions == "discrete"},
+            actions=actions,
+        )
+        for noise in (False, True)
+    }
 
 
 class MemoryCell:
@@ -104,20 +123,32 @@ def _execute(cell: MemoryCell) -> dict[str, Any]:
 
 
 def check(name: str) -> list[str]:
+    """Violations of the registered method of that name, with each kind of actions it takes."""
     entry = registry.describe("method", name)
+    takes = entry.meta.get("actions", "box")
+    kinds = {"box": ["box"], "discrete": ["discrete"], "any": ["box", "discrete"]}.get(takes)
+    if kinds is None:
+        return [f"declares actions = {takes!r}; expected 'box', 'discrete' or 'any'"]
+    found = [violation for actions in kinds for violation in _check_method(name, entry, actions)]
+    return list(dict.fromkeys(found))
+
+
+def _check_method(name: str, entry: registry.Entry, actions: str) -> list[str]:
+    worlds = _worlds(actions)
     with (
         registry.temporarily("teacher", "check-coin", Coin),
-        registry.temporarily("env", NOISE.name, NOISE),
+        registry.temporarily("env", worlds[False].name, worlds[False]),
+        registry.temporarily("env", worlds[True].name, worlds[True]),
     ):
-        return _check_method(name, entry)
+        return _check_in(worlds, name, entry)
 
 
-def _check_method(name: str, entry: registry.Entry) -> list[str]:
+def _check_in(worlds: dict[bool, EnvSpec], name: str, entry: registry.Entry) -> list[str]:
     small = {key: value for key, value in SMALL.items() if key in entry.parameters}
     learns = "labels" in entry.parameters
     block = {
         "kind": "online",
-        "env": "pointmass",
+        "env": worlds[False].name,
         "method": {"name": name, **small},
         "teacher": "check-coin",
         "steps": STEPS,
@@ -132,10 +163,10 @@ def _check_method(name: str, entry: registry.Entry) -> list[str]:
     try:
         ended = _execute(whole)
     except PbrlError as error:
-        return [f"a run of {STEPS} steps on pointmass fails: {error}"]
+        return [f"a run of {STEPS} steps on a point mass fails: {error}"]
     except Exception as error:
         what = f"{type(error).__name__}: {error}{where(error)}"
-        return [f"a run of {STEPS} steps on pointmass raises {what}"]
+        return [f"a run of {STEPS} steps on a point mass raises {what}"]
     expected, weights = _digest(ended), _digest(ended["weights"])
     found = []
     counted = ended["counts"]["asked"]
@@ -166,7 +197,7 @@ def _check_method(name: str, entry: registry.Entry) -> list[str]:
             )
             break
     if learns:
-        noisy = MemoryCell(config | {"env": config["env"] | {"name": NOISE.name}})
+        noisy = MemoryCell(config | {"env": config["env"] | {"name": worlds[True].name}})
         if _digest(_execute(noisy)["weights"]) != weights:
             found.append(
                 "with other true rewards but the same labels it learns something else; expected "

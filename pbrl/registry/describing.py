@@ -73,7 +73,7 @@ def describe(kind: str, name: str) -> Entry:
 def _of_env(spec: Any) -> Entry:
     parameters = {n: Parameter(n, kind, default) for n, (kind, default) in spec.parameters.items()}
     limits = [b if math.isfinite(b) else None for b in spec.reward_range]
-    meta = {"horizon": spec.horizon, "reward_range": limits}
+    meta = {"horizon": spec.horizon, "reward_range": limits, "actions": spec.actions}
     return Entry("env", spec.name, spec.summary, spec.__module__, parameters, meta)
 
 

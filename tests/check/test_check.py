@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pbrl import check, registry
+from pbrl import check, registry, suite
+from pbrl.errors import ConfigError
 
 METHOD = '''
 """A method made for a test."""
@@ -108,6 +109,27 @@ def test_methods_that_lie_are_caught(lie: str, tmp_path: Path) -> None:
         assert violations == []
     else:
         assert any(expected in v for v in violations), violations
+
+
+def test_a_method_is_checked_with_the_actions_it_declares(tmp_path: Path) -> None:
+    source = METHOD.replace('"NAME"', '"test-buttons", actions="discrete"')
+    source = (
+        source.replace("LIE", "pass")
+        .replace("def act", "def push")
+        .replace("rng.uniform(-1, 1, 2).astype(np.float32)", "int(rng.integers(5))")
+        .replace("Episodes(4, 2,", "Episodes(4, 1,")
+        .replace(
+            "def push(self, obs, deterministic=False):",
+            "def act(self, obs, deterministic=False):\n        return 3\n    def push(self):",
+        )
+    )
+    file = tmp_path / "buttons.py"
+    file.write_text(source)
+    registry.load_plugin(file)
+    assert check.violations("method", "test-buttons") == []
+    block = {"kind": "online", "env": "pointmass", "method": "test-buttons"}
+    with pytest.raises(ConfigError, match="takes discrete actions, but those of pointmass are box"):
+        suite.cells({"name": "t", "blocks": [block | {"steps": 100, "labels": 10}]})
 
 
 OTHERS = {

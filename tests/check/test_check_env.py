@@ -1,12 +1,17 @@
 """The contract: environments that lie are found out, those that are shipped are not accused."""
 
+import dataclasses
 import random
 import re
 
 import gymnasium
+import gymnasium.utils.env_checker
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+import stable_baselines3.common.env_checker
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from hypothesis import given
+from hypothesis import strategies as st
 
 import envs
 from envs.registry import ENVS, EnvSpec
@@ -33,6 +38,24 @@ OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in envs.names() if n not
 @pytest.mark.filterwarnings("ignore:.in1d. is deprecated")
 def test_shipped_environments_keep_the_contract(name):
     assert violations(lambda: envs.make(name), envs.spec(name)) == []
+
+
+FAMILIES = ["cartpole-swingup", "hopper-v5", "button-press-v3"]  # one of each simulator, and
+FAMILIES += ["gridworld", "mountaincar-continuous", "pendulum", "pointmass"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in envs.names()],
+)
+@pytest.mark.filterwarnings(
+    "error",
+    "ignore:.in1d. is deprecated",
+    "ignore:.*observation space m.*imum value is -?infinity",
+)
+def test_the_checkers_of_gymnasium_and_stable_baselines_agree(name):
+    gymnasium.utils.env_checker.check_env(envs.make(name), skip_render_check=True)
+    stable_baselines3.common.env_checker.check_env(envs.make(name), skip_render_check=True)
 
 
 @pytest.mark.parametrize(
@@ -315,6 +338,18 @@ class Unbounded(Honest):
         self.action_space = Box(-np.inf, np.inf, (1,), np.float32)
 
 
+class Whole(Honest):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Box(-3, 3, (1,), np.int32)
+
+
+class Several(Honest):
+    def __init__(self):
+        super().__init__()
+        self.action_space = MultiDiscrete([2, 3])
+
+
 class Letters(Honest):
     def __init__(self):
         super().__init__()
@@ -322,10 +357,59 @@ class Letters(Honest):
 
 
 def test_spaces_that_no_method_can_use_are_refused():
-    with pytest.raises(ValueError, match="expected a Box of one axis with finite bounds"):
-        StandardEnv(spec_of(Unbounded), {})
+    for liar in (Unbounded, Whole, Several):
+        with pytest.raises(ValueError, match="expected a Box of floats, of one axis and with fin"):
+            StandardEnv(spec_of(liar), {})
     with pytest.raises(ValueError, match="expected numbers"):
         StandardEnv(spec_of(Letters), {})
+
+
+class Buttons(Honest):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Discrete(3, start=-1)
+
+    def step(self, action):
+        return super().step([float(action)])
+
+
+def test_the_kind_of_actions_is_what_was_declared():
+    declared = dataclasses.replace(spec_of(Buttons), actions="discrete")
+    assert violations(lambda: StandardEnv(declared, {}), declared) == []
+    with pytest.raises(ValueError, match=r"Discrete\(3.*expected actions='discrete' in its regis"):
+        StandardEnv(spec_of(Buttons), {})
+    with pytest.raises(ValueError, match="expected actions='box' in its registration"):
+        StandardEnv(dataclasses.replace(spec_of(Honest), actions="discrete"), {})
+    with pytest.raises(ValueError, match="actions = 'buttons'; expected 'box' or 'discrete'"):
+        envs.env("test-no", horizon=1, reward_range=(0, 1), actions="buttons")(Honest)
+
+
+@given(
+    low=st.floats(-1000, 1000, width=16),
+    width=st.floats(2**-10, 1000, width=16),
+    action=st.sampled_from([-1.0, 0.0, 1.0]) | st.floats(-1, 1, width=32),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+)
+def test_no_scaled_action_leaves_the_box(low, width, action, dtype):
+    """Middle plus half the width is 0.07000005 for high 0.07; and each type rounds its own way."""
+    bounds = np.array([low], dtype), np.array([dtype(low) + dtype(width)], dtype)
+    seen = []
+
+    class Strict(Honest):
+        def __init__(self):
+            super().__init__()
+            self.action_space = Box(*bounds, dtype=dtype)
+
+        def step(self, action):
+            seen.append(action)
+            assert self.action_space.contains(action)
+            return self.observe(), 0.0, False, False, {"success": 0.0}
+
+    env = StandardEnv(spec_of(Strict), {})
+    env.reset(seed=0)
+    env.step(np.array([action], np.float32))
+    if abs(action) == 1:
+        assert seen[0] == bounds[int(action > 0)]
 
 
 class Structured(Honest):
