@@ -9,12 +9,14 @@ from torch import Tensor
 from .grid import pair_loss
 from .links import logistic
 from .logprobs import LogProbs
-from .registry import loss, require, require_shape
+from .registry import FlipRate, Positive, Share, loss, require, require_shape
 
 
 @loss("aot", kind="batch", evidence="C", score="sorted margins", link="smoothed ℓ", trl="aot",
       paper="AOT, arXiv:2406.05882")  # fmt: skip
-def aot(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float = 0.0) -> Tensor:
+def aot(
+    chosen: LogProbs, rejected: LogProbs, *, beta: Positive = 0.1, eps: FlipRate = 0.0
+) -> Tensor:
     """AOT: ℓ(beta (sort(log π_w - log π_l) - sort(log π_ref,w - log π_ref,l))), smoothed by eps.
 
     The policy's margins are to dominate the reference's as a distribution. A batch of one: DPO.
@@ -29,7 +31,7 @@ def aot(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float =
 @loss("aot_unpaired", kind="batch", evidence="C", score="sorted ρ", link="smoothed ℓ",
       trl="aot_unpaired", paper="AOT, arXiv:2406.05882")  # fmt: skip
 def aot_unpaired(
-    chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, eps: float = 0.0
+    chosen: LogProbs, rejected: LogProbs, *, beta: Positive = 0.1, eps: FlipRate = 0.0
 ) -> Tensor:
     """AOT unpaired: ℓ(beta (sort(ρ_w) - sort(ρ_l))), smoothed by eps; the pairing plays no part.
 
@@ -53,7 +55,7 @@ def relative_po(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
 
 @loss("relative_po_diagonal", kind="batch", evidence="C", weight="0.8 own, 0.2 others",
       paper="Relative Preference Optimization")  # fmt: skip
-def relative_po_diagonal(chosen: Tensor, rejected: Tensor, *, diagonal: float = 0.8) -> Tensor:
+def relative_po_diagonal(chosen: Tensor, rejected: Tensor, *, diagonal: Share = 0.8) -> Tensor:
     """diagonal · ℓ(s_w,i - s_l,i) + (1 - diagonal) · mean over j ≠ i of ℓ(s_w,i - s_l,j).
 
     Raises ValueError for fewer than two pairs or lengths that differ.
@@ -78,5 +80,4 @@ def _sorted(x: Tensor) -> Tensor:
 
 
 def _smoothed(better: Tensor, worse: Tensor, beta: float, eps: float) -> Tensor:
-    require(0 <= eps < 0.5, "eps", eps, "a smoothing in [0, 0.5)")
     return pair_loss(logistic, better, worse, 1 - eps, temperature=beta)

@@ -4,7 +4,7 @@ Each states its shapes; results are one value per item, for the caller to averag
 """
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .links import expm1_minus
 from .logprobs import LogProbs
-from .registry import loss, require, upcast
+from .registry import NonNegative, Positive, Range, Real, loss, require, upcast
 
 
 @loss("inpo", kind="game", evidence="2", score="log π mixed with two references", link="(u-1/2η)²",
@@ -23,8 +23,8 @@ def inpo(
     chosen_previous: Tensor,
     rejected_previous: Tensor,
     *,
-    eta: float = 1.0,
-    tau: float = 0.1,
+    eta: Positive = 1.0,
+    tau: Positive = 0.1,
 ) -> Tensor:
     """INPO: (h - 1/(2 eta))², h the margin of log π - (tau/eta) log π_ref - (1 - tau/eta) log π_t.
 
@@ -41,7 +41,7 @@ def inpo(
 
 @loss("onpo", kind="game", evidence="P", score="log π/π'", link="(u-η/2)²",
       paper="General Preference Alignment via Optimistic Online Mirror Descent")  # fmt: skip
-def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: float = 100.0) -> Tensor:
+def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: Positive = 100.0) -> Tensor:
     """ONPO's inner step: (u - eta/2)², u the margin of log π/π', π' the policy before it.
 
     Give log π' as reference; the paper has 1/eta 0.01. Raises ValueError unless eta > 0.
@@ -51,7 +51,7 @@ def onpo(chosen: LogProbs, rejected: LogProbs, *, eta: float = 100.0) -> Tensor:
 
 @loss("gpo", kind="game", evidence="M", score="ρ", link="(ρ-s̄/β)²",
       paper="General Preference Modeling with Preference Representations")  # fmt: skip
-def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: float = 0.1) -> Tensor:
+def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: Positive = 0.1) -> Tensor:
     """GPO: (ρ - s̄/beta)² for each item, s̄ its mean preference score over the policy's own items.
 
     Unverified, from memory. Raises ValueError unless beta > 0.
@@ -59,10 +59,10 @@ def gpo(log_ratio: Tensor, advantage: Tensor, *, beta: float = 0.1) -> Tensor:
     return (log_ratio - advantage / beta).square()
 
 
-@loss("nash_md", beta="coefficient", kind="game", evidence="C", score="log π", regularizer="β KL",
+@loss("nash_md", kind="game", evidence="C", score="log π", regularizer="β KL",
       paper="Nash-MD, arXiv:2312.00886")  # fmt: skip
 def nash_md(
-    log_prob: Tensor, log_ratio: Tensor, win_probability: Tensor, *, beta: float = 0.1
+    log_prob: Tensor, log_ratio: Tensor, win_probability: Tensor, *, beta: NonNegative = 0.1
 ) -> Tensor:
     """Nash-MD: -(P - ½) log π(y) + beta sg[ρ] log π(y), y ~ π; its gradient is the method.
 
@@ -96,7 +96,7 @@ class Sampled(NamedTuple):
     log_ratio: Tensor
 
 
-@loss("drpo_doubly", beta="coefficient", kind="game", evidence="C", weight="clip(π/π_ref)",
+@loss("drpo_doubly", kind="game", evidence="C", weight="clip(π/π_ref)",
       regularizer="β KL k3", paper="Doubly Robust Alignment for Large Language Models")  # fmt: skip
 def drpo_doubly(
     item: LogProbs,
@@ -104,8 +104,8 @@ def drpo_doubly(
     win_probability: Tensor,
     sampled: Sampled,
     *,
-    clip: float = 10.0,
-    beta: float = 0.1,
+    clip: Annotated[float, Range(ge=1)] = 10.0,
+    beta: NonNegative = 0.1,
 ) -> Tensor:
     """DRPO: -clip(π/π_ref, 1/c, c)(z - ĝ) log π(y) - (ĝ* - ½) log π(y*) + beta KL.
 
@@ -114,7 +114,6 @@ def drpo_doubly(
     sampled.log_ratio: its value estimates KL(π || π_ref), but its gradient, the draws of y* being
     fixed, that of KL(π_ref || π). Raises ValueError unless clip >= 1.
     """
-    require(clip >= 1, "clip", clip, "clip >= 1")
     bound = math.log(clip)
     weight = item.ratio.detach().clamp(-bound, bound).exp()
     correction = weight * (label - win_probability.detach()) * item.policy
@@ -175,7 +174,7 @@ def lsc(reward: Tensor, reference: Tensor | float) -> Tensor:
 
 @loss("itakura_saito", kind="game", evidence="P", link="(e^αδ-αδ-1)/α²",
       paper="Risk-Averse Reinforcement Learning with Itakura-Saito Loss")  # fmt: skip
-def itakura_saito(delta: Tensor, *, alpha: float = 1.0) -> Tensor:
+def itakura_saito(delta: Tensor, *, alpha: Real = 1.0) -> Tensor:
     """(e^(alpha δ) - alpha δ - 1)/alpha², δ = V(s) - r - V(s') with a constant target.
 
     Minimizer -log E[e^(-alpha X)]/alpha, the entropic value (alpha > 0 averse to risk); alpha -> 0:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .links import logistic
-from .registry import loss, require, require_shape
+from .registry import Positive, loss, require, require_shape
 
 
 def gpm_score(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -30,7 +30,7 @@ def gpm_score(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Te
 @loss("gpm", kind="group", evidence="C", score="vᵢᵀRvⱼ", temperature="1/τ",
       paper="General Preference Modeling with Preference Representations")  # fmt: skip
 def gpm(
-    chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: float = 0.1
+    chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: Positive = 0.1
 ) -> Tensor:
     """GPM: ℓ(s(chosen, rejected)/tau), s the `gpm_score` of embeddings [..., 2k].
 
@@ -43,7 +43,7 @@ def gpm(
 @loss("gpm_regression", kind="group", evidence="C", score="vᵢᵀRvⱼ", link="½(u-10)²",
       paper="General Preference Modeling with Preference Representations")  # fmt: skip
 def gpm_regression(
-    chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: float = 0.1
+    chosen: Tensor, rejected: Tensor, weight: Tensor | None = None, *, tau: Positive = 0.1
 ) -> Tensor:
     """GPM's regression: ½ (s(chosen, rejected)/tau - 10)². Raises ValueError unless tau > 0."""
     return 0.5 * (gpm_score(chosen, rejected, weight) / tau - 10).square()

@@ -4,13 +4,14 @@ Most named losses are one line of `pair_loss`; README.md shows which point each 
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from . import links
-from .registry import loss, require
+from .registry import NonNegative, Positive, Real, loss, require
 
 Number = Tensor | float
 Link = Callable[[Tensor], Tensor]
@@ -75,11 +76,13 @@ def pair(
     rejected: Tensor,
     label: Number = 1.0,
     *,
-    link: str = "logistic",
-    margin: float = 0.0,
-    rejected_scale: float = 1.0,
-    temperature: float = 1.0,
-    weight: float = 1.0,
+    link: Literal[
+        "logistic", "hinge", "square", "exponential", "mae", "discopop", "exo"
+    ] = "logistic",
+    margin: Real = 0.0,
+    rejected_scale: Real = 1.0,
+    temperature: Positive = 1.0,
+    weight: NonNegative = 1.0,
 ) -> Tensor:
     """Any point of the grid: a link by name with margin, rejected scale, temperature and weight.
 

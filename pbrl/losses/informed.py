@@ -5,18 +5,19 @@ line of `pair_loss`: the data become a margin, a scale, a soft label, a weight o
 """
 
 from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from .grid import Number, pair_loss
 from .links import logistic, square
-from .registry import loss, require
+from .registry import NonNegative, Positive, Range, Real, loss, require
 
 
 @loss("odpo", kind="informed", evidence="C", margin="α log gap",
       paper="DPO with an Offset")  # fmt: skip
-def odpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, alpha: float = 1.0) -> Tensor:
+def odpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, alpha: NonNegative = 1.0) -> Tensor:
     """ODPO: ℓ(u - alpha log(gap)), gap = rating of chosen minus rating of rejected, > 0.
 
     alpha = 0 or gap = 1: `sigmoid`. For another increasing offset f(gap) use `sigmoid` with a
@@ -29,7 +30,7 @@ def odpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, alpha: float = 1.0) -
 
 @loss("mmpo", kind="informed", evidence="C", label="σ(γ gap)",
       paper="Margin Matching Preference Optimization")  # fmt: skip
-def mmpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, gamma: float = 2.2) -> Tensor:
+def mmpo(chosen: Tensor, rejected: Tensor, gap: Tensor, *, gamma: NonNegative = 2.2) -> Tensor:
     """MMPO: p ℓ(u) + (1-p) ℓ(-u) with p = σ(gamma · gap), so that u* = gamma · gap.
 
     gap = rating of chosen minus rating of rejected (any sign). Serves policies and reward models.
@@ -58,7 +59,7 @@ def r_dpo(
     chosen_length: Tensor,
     rejected_length: Tensor,
     *,
-    alpha: float = 0.01,
+    alpha: Real = 0.01,
 ) -> Tensor:
     """Length-regularized DPO: ℓ(u + alpha (n_chosen - n_rejected)).
 
@@ -73,7 +74,7 @@ def r_dpo(
 @loss("spo_sequential", kind="informed", evidence="2", score="βρ to stage n-1", margin="Σ μᵢMᵢ",
       paper="SPO: Multi-Dimensional Preference Sequential Alignment")  # fmt: skip
 def spo_sequential(
-    chosen: Tensor, rejected: Tensor, earlier_margin: Tensor, *, mu: float = 0.5
+    chosen: Tensor, rejected: Tensor, earlier_margin: Tensor, *, mu: NonNegative = 0.5
 ) -> Tensor:
     """Sequential SPO: ℓ(u - mu · M), M the implicit-reward margin of the earlier dimensions.
 
@@ -96,7 +97,12 @@ def wpo(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
 @loss("tdpo1", kind="informed", evidence="C", score="ρ", margin="K_l-K_w", temperature="β",
       paper="Token-level DPO")  # fmt: skip
 def tdpo1(
-    chosen: Tensor, rejected: Tensor, chosen_kl: Tensor, rejected_kl: Tensor, *, beta: float = 0.1
+    chosen: Tensor,
+    rejected: Tensor,
+    chosen_kl: Tensor,
+    rejected_kl: Tensor,
+    *,
+    beta: Positive = 0.1,
 ) -> Tensor:
     """TDPO₁: ℓ(beta (u + K_chosen - K_rejected)), K = Σ_t KL(π_ref(.|s_t) || π(.|s_t)) of an item.
 
@@ -115,8 +121,8 @@ def tdpo2(
     chosen_kl: Tensor,
     rejected_kl: Tensor,
     *,
-    beta: float = 0.1,
-    alpha: float = 0.5,
+    beta: Positive = 0.1,
+    alpha: NonNegative = 0.5,
 ) -> Tensor:
     """TDPO₂: ℓ(beta (u + alpha (sg[K_chosen] - K_rejected))), sg a stop of the gradient.
 
@@ -135,16 +141,15 @@ def bfpo(
     chosen_safe: Tensor,
     rejected_safe: Tensor,
     *,
-    beta: float = 0.1,
-    b1: float = 3.0,
-    alpha: float = 0.5,
+    beta: Positive = 0.1,
+    b1: Annotated[float, Range(gt=1)] = 3.0,
+    alpha: Real = 0.5,
 ) -> Tensor:
     """BFPO: (u - [b1 b3 S_chosen - b3 S_rejected - alpha]/beta)², b3 = 1/(b1-1), S = 1 if safe.
 
     `chosen` is the more helpful item. Both safe: IPO; of two unsafe ones the less helpful wins.
     Scores are log-ratios not multiplied by beta. Raises ValueError unless b1 > 1 and beta > 0.
     """
-    require(b1 > 1, "b1", b1, "b1 > 1")
     b3 = 1 / (b1 - 1)
     safe = [x.to(chosen.dtype) for x in (chosen_safe, rejected_safe)]
     target = (b1 * b3 * safe[0] - b3 * safe[1] - alpha) / beta
@@ -159,7 +164,7 @@ def egpo(
     chosen_wins: Number,
     rejected_wins: Number,
     *,
-    beta: float = 0.1,
+    beta: Positive = 0.1,
 ) -> Tensor:
     """EGPO's regression: (u - (chosen_wins - rejected_wins)/beta)², P(item beats a third, y'').
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .links import logistic
-from .registry import loss, require, require_shape
+from .registry import NonNegative, Positive, loss, require, require_shape
 
 
 @loss("plackett_luce", kind="list", evidence="D", link="Plackett-Luce",
@@ -38,13 +38,12 @@ def plackett_luce(
 @loss("infonca", kind="list", evidence="C", link="cross-entropy of softmax",
       paper="InfoNCA, arXiv:2402.05369")  # fmt: skip
 def infonca(
-    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
+    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: Positive = 1.0
 ) -> Tensor:
     """-Σ_k t_k log softmax(s)_k with t = softmax(rewards/alpha); K = 2 with certain t: `sigmoid`.
 
     Authors' code: K 4, alpha 1e-3 by default. Raises ValueError unless alpha > 0.
     """
-    require(alpha > 0, "alpha", alpha, "alpha > 0")
     scores, present = _check_list(scores, present, rewards)
     target = _masked(rewards / alpha, present).softmax(-1)
     return -(target * _masked(scores, present).log_softmax(-1)).sum(-1)
@@ -53,13 +52,12 @@ def infonca(
 @loss("nca", kind="list", evidence="C", link="two-sided ℓ",
       paper="NCA, arXiv:2402.05369")  # fmt: skip
 def nca(
-    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
+    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: Positive = 1.0
 ) -> Tensor:
     """Σ_k [t_k ℓ(s_k) + ℓ(-s_k)/K] with t = softmax(rewards/alpha); K = 2, t = (1, 0): `nca_pair`.
 
     Authors' code as `infonca`. Raises ValueError unless alpha > 0.
     """
-    require(alpha > 0, "alpha", alpha, "alpha > 0")
     scores, present = _check_list(scores, present, rewards)
     target = _masked(rewards / alpha, present).softmax(-1)
     noise = present.to(scores.dtype) / present.sum(-1, keepdim=True)
@@ -70,7 +68,7 @@ def nca(
       weight="e^(α|g-ḡ|)", aka="W-MPO, AMPO on a chosen subset",
       paper="Multi-Preference Optimization")  # fmt: skip
 def mpo_set(
-    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: float = 1.0
+    scores: Tensor, rewards: Tensor, present: Tensor | None = None, *, alpha: NonNegative = 1.0
 ) -> Tensor:
     """-log of Σ_good w e^s / Σ_all w e^s, good = reward above the mean, w = e^(alpha |g - ḡ|).
 

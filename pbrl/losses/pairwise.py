@@ -7,12 +7,13 @@ values are soft labels. `select.segment_loss` turns the same functions into func
 """
 
 from functools import partial
+from typing import Annotated
 
 from torch import Tensor
 
 from . import links
 from .grid import Number, pair_loss
-from .registry import loss, require
+from .registry import FlipRate, Fraction, NonNegative, Positive, Range, loss, require
 
 # --- another link or another label: functions of u = chosen - rejected ---------------------------
 
@@ -32,38 +33,37 @@ def sigmoid(chosen: Tensor, rejected: Tensor, label: Number = 1.0, margin: Numbe
 @loss("cdpo", kind="pair", evidence="C", label="1-ε", trl="cpo with label_smoothing",
       aka="label smoothing",
       paper="A note on DPO with noisy preferences, Mitchell 2023")  # fmt: skip
-def cdpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
+def cdpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: FlipRate = 0.1) -> Tensor:
     """Conservative DPO: (1-eps) ℓ(u) + eps ℓ(-u), the logistic loss with smoothed labels.
 
     Minimizer of hard labels logit(1-eps): biased, but finite. HALOs uses eps 0.2; TRL dropped it
     from `sigmoid` in 0.29 and keeps it in CPO. Raises ValueError unless 0 <= eps < 0.5.
     """
-    require(0 <= eps < 0.5, "eps", eps, "a smoothing in [0, 0.5)")
     return pair_loss(links.logistic, chosen, rejected, label * (1 - 2 * eps) + eps)
 
 
 @loss("robust", kind="pair", evidence="C", label="(p-ε)/(1-2ε)", trl="robust", aka="rDPO",
       paper="rDPO, arXiv:2403.00409")  # fmt: skip
-def robust(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
+def robust(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: FlipRate = 0.1) -> Tensor:
     """rDPO: [(1-eps) ℓ(u) - eps ℓ(-u)] / (1 - 2 eps), unbiased when labels flip with rate eps.
 
     The logistic loss at the soft label (p-eps)/(1-2 eps), which lies outside [0, 1]: a pair always
     labeled one way is unbounded below, so stop early and do not read the value as progress.
     Raises ValueError unless 0 <= eps < 0.5.
     """
-    require(0 <= eps < 0.5, "eps", eps, "a flip rate in [0, 0.5)")
     return pair_loss(links.logistic, chosen, rejected, (label - eps) / (1 - 2 * eps))
 
 
 @loss("flip_nll", kind="pair", evidence="D", link="-log[(1-ε)σ(u)+εσ(-u)]",
       paper="forward noise correction")  # fmt: skip
-def flip_nll(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 0.1) -> Tensor:
+def flip_nll(
+    chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: FlipRate = 0.1
+) -> Tensor:
     """-log[(1-eps) σ(u) + eps σ(-u)]: the likelihood of a label that was flipped with rate eps.
 
     Bounded by -log eps, and very wrong pairs stop counting; minimizer logit of the clean P. It is
     what a teacher with a mistake rate implies. Raises ValueError unless 0 <= eps < 0.5.
     """
-    require(0 <= eps < 0.5, "eps", eps, "a flip rate in [0, 0.5)")
     return pair_loss(partial(links.flipped, wrong=eps, wrong_other=eps), chosen, rejected, label)
 
 
@@ -74,8 +74,8 @@ def nbpo(
     rejected: Tensor,
     label: Number = 1.0,
     *,
-    gamma_minus: float = 0.1,
-    gamma_plus: float = 0.1,
+    gamma_minus: Annotated[float, Range(ge=0, lt=1)] = 0.1,
+    gamma_plus: Annotated[float, Range(ge=0, lt=1)] = 0.1,
 ) -> Tensor:
     """-log P(label) with P(1) = (1-gamma_minus) σ(u) + gamma_plus σ(-u), P(0) = 1 - P(1).
 
@@ -83,8 +83,6 @@ def nbpo(
     one is; both 0: logistic, both equal: `flip_nll`. The structure is confirmed, defaults are ours.
     Raises ValueError unless both are >= 0 and gamma_minus + gamma_plus < 1.
     """
-    for argument, rate in (("gamma_minus", gamma_minus), ("gamma_plus", gamma_plus)):
-        require(rate >= 0, argument, rate, f"{argument} >= 0")
     total = gamma_minus + gamma_plus
     require(total < 1, "gamma_minus + gamma_plus", total, "less than 1")
     shown = links.flipped(chosen - rejected, gamma_minus, gamma_plus)
@@ -95,7 +93,9 @@ def nbpo(
 
 @loss("hinge", kind="pair", evidence="C", link="max(0, m-u)", trl="hinge",
       paper="SLiC-HF, arXiv:2305.10425; TRL")  # fmt: skip
-def hinge(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: float = 1.0) -> Tensor:
+def hinge(
+    chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: NonNegative = 1.0
+) -> Tensor:
     """max(0, margin - u): no gradient once ahead by the margin, which the link keeps on both sides.
 
     Minimizer u* = margin for any P > 1/2; a tie is flat on [-margin, margin].
@@ -105,7 +105,7 @@ def hinge(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, margin: floa
 
 @loss("ipo", kind="pair", evidence="C", score="ρ", link="(u-1/2β)²", trl="ipo",
       paper="ΨPO, arXiv:2310.12036")  # fmt: skip
-def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 0.1) -> Tensor:
+def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: Positive = 0.1) -> Tensor:
     """IPO (eq. 17): (u - 1/(2 beta))², scores are log-ratios not multiplied by beta.
 
     Minimizer u* = (2P-1)/(2 beta), finite also for certain preferences. The paper, OpenRLHF and
@@ -118,7 +118,13 @@ def ipo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, beta: float = 
 
 @loss("exo_pair", kind="pair", evidence="C", link="KL(σ(u) ‖ 1-ε)", trl="exo_pair",
       paper="EXO, arXiv:2402.00856")  # fmt: skip
-def exo_pair(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: float = 1e-3) -> Tensor:
+def exo_pair(
+    chosen: Tensor,
+    rejected: Tensor,
+    label: Number = 1.0,
+    *,
+    eps: Annotated[float, Range(gt=0, lt=0.5)] = 1e-3,
+) -> Tensor:
     """EXO (eq. 16): KL((σ(u), σ(-u)) || (1-eps, eps)); eps is TRL's label_smoothing.
 
     Minimum 0 at σ(u) = 1-eps, the optimum of cDPO reached by the reverse divergence.
@@ -129,7 +135,13 @@ def exo_pair(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, eps: floa
 
 @loss("discopop", kind="pair", evidence="C", link="(1-s)ℓ(u)+s·e^-u, s=σ(u/τ)", trl="discopop",
       paper="DiscoPOP, arXiv:2406.08414")  # fmt: skip
-def discopop(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, tau: float = 0.05) -> Tensor:
+def discopop(
+    chosen: Tensor,
+    rejected: Tensor,
+    label: Number = 1.0,
+    *,
+    tau: Annotated[float, Range(gt=0, lt=1)] = 0.05,
+) -> Tensor:
     """DiscoPOP (eq. 5): (1-s) ℓ(u) + s e^(-u) with s = σ(u/tau); not monotone near 0.
 
     tau is TRL's discopop_tau. Raises ValueError unless 0 < tau < 1.
@@ -139,7 +151,7 @@ def discopop(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, tau: floa
 
 @loss("napo", kind="pair", evidence="P", link="(1-σ(u)^q)/q",
       paper="Debiasing Multimodal LLMs via Noise-Aware Preference Optimization")  # fmt: skip
-def napo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, q: float = 0.5) -> Tensor:
+def napo(chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, q: Fraction = 0.5) -> Tensor:
     """NaPO: the Box-Cox link (1 - σ(u)^q)/q, logistic as q -> 0 and `mae` at q = 1.
 
     Minimizer logit(P)/(1-q). The paper adapts q = 1 - σ(α · mean margin), clipped to [0.01, 1],
@@ -180,7 +192,7 @@ def smpo(chosen: Tensor, rejected: Tensor, label: Number = 1.0) -> Tensor:
 @loss("cpl", kind="pair", evidence="C", score="α log π", scale="λ",
       paper="CPL, arXiv:2310.13639")  # fmt: skip
 def cpl(
-    chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, rejected_scale: float = 0.5
+    chosen: Tensor, rejected: Tensor, label: Number = 1.0, *, rejected_scale: Fraction = 0.5
 ) -> Tensor:
     """Contrastive preference learning: ℓ(chosen - λ rejected), λ = rejected_scale.
 
@@ -188,7 +200,6 @@ def cpl(
     deterministic policy; λ < 1 keeps the policy near the data. In a tie each direction has its λ.
     Raises ValueError unless 0 < rejected_scale <= 1.
     """
-    _check_scale("rejected_scale", rejected_scale)
     return pair_loss(links.logistic, chosen, rejected, label, rejected_scale=rejected_scale)
 
 
@@ -199,14 +210,13 @@ def dppo(
     rejected: Tensor,
     label: Number = 1.0,
     *,
-    temperature: float = 0.1,
-    rejected_scale: float = 1.0,
+    temperature: Positive = 0.1,
+    rejected_scale: Fraction = 1.0,
 ) -> Tensor:
     """DPPO: ℓ((λ d_rejected - d_chosen)/T) with score = -d, d = mean_t ‖π(s_t) - a_t‖.
 
     Raises ValueError unless T > 0 and 0 < rejected_scale <= 1.
     """
-    _check_scale("rejected_scale", rejected_scale)
     return pair_loss(
         links.logistic,
         chosen,
@@ -218,15 +228,10 @@ def dppo(
 
 
 @loss("dpo_shift", kind="pair", evidence="C", scale="λ", paper="DPO-Shift")
-def dpo_shift(chosen: Tensor, rejected: Tensor, *, rejected_scale: float = 0.95) -> Tensor:
+def dpo_shift(chosen: Tensor, rejected: Tensor, *, rejected_scale: Fraction = 0.95) -> Tensor:
     """DPO-Shift: ℓ(chosen - λ rejected); λ a constant or a linear ramp.
 
     λ 0.75 to 0.95, ramps between 0.5 and 1; λ = 1 is `sigmoid`. The gradients of rejected and
     chosen have the ratio λ. Raises ValueError unless 0 < rejected_scale <= 1.
     """
-    _check_scale("rejected_scale", rejected_scale)
     return pair_loss(links.logistic, chosen, rejected, rejected_scale=rejected_scale)
-
-
-def _check_scale(argument: str, value: float) -> None:
-    require(0 < value <= 1, argument, value, f"0 < {argument} <= 1")

@@ -12,7 +12,7 @@ from torch import Tensor
 from .grid import Number
 from .links import logistic
 from .logprobs import LogProbs
-from .registry import loss, require, upcast
+from .registry import NonNegative, Positive, Real, Share, loss, require, upcast
 
 
 def kto_baseline(mismatched_ratio: Tensor) -> Tensor:
@@ -31,9 +31,9 @@ def kto(
     desirable: Tensor,
     baseline: Number,
     *,
-    beta: float = 0.1,
-    desirable_weight: float = 1.0,
-    undesirable_weight: float = 1.0,
+    beta: Positive = 0.1,
+    desirable_weight: NonNegative = 1.0,
+    undesirable_weight: NonNegative = 1.0,
 ) -> Tensor:
     """KTO (eq. 7): λ_D [1 - σ(beta (ρ - z))] for good, λ_U [1 - σ(beta (z - ρ))] for bad items.
 
@@ -53,9 +53,9 @@ def apo_zero_unpaired(
     score: Tensor,
     desirable: Tensor,
     *,
-    beta: float = 0.1,
-    desirable_weight: float = 1.0,
-    undesirable_weight: float = 1.0,
+    beta: Positive = 0.1,
+    desirable_weight: NonNegative = 1.0,
+    undesirable_weight: NonNegative = 1.0,
 ) -> Tensor:
     """KTO with z = 0: 1 - σ(beta ρ) for good and σ(beta ρ) for bad items, weighted by side.
 
@@ -117,11 +117,16 @@ def diffusion_kto(
     return weight * forms[utility](u) + kl
 
 
-@loss("pmpo", beta="coefficient", kind="point", evidence="2", score="log π", link="±s",
+@loss("pmpo", kind="point", evidence="2", score="log π", link="±s",
       regularizer="β KL(π_ref ‖ π)",
       paper="Preference Optimization as Probabilistic Inference")  # fmt: skip
 def pmpo(
-    log_prob: Tensor, desirable: Tensor, kl: Number = 0.0, *, alpha: float = 0.5, beta: float = 0.3
+    log_prob: Tensor,
+    desirable: Tensor,
+    kl: Number = 0.0,
+    *,
+    alpha: Share = 0.5,
+    beta: NonNegative = 0.3,
 ) -> Tensor:
     """PMPO: -alpha mean log π over good + (1-alpha) mean log π over bad + beta KL(π_ref || π).
 
@@ -130,7 +135,6 @@ def pmpo(
     paper itself not read. Raises ValueError unless 0 <= alpha <= 1, and for alpha < 1 with bad
     items and no KL term with a gradient: then it is unbounded below.
     """
-    require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
     good = int(desirable.sum())
     bad = desirable.numel() - good
     if alpha < 1 and bad:
@@ -149,8 +153,8 @@ def ulma(
     demonstration: Tensor,
     rating: Tensor | None = None,
     *,
-    beta: float = 0.1,
-    log_z: float = 0.0,
+    beta: Positive = 0.1,
+    log_z: Real = 0.0,
 ) -> Tensor:
     """ULMA: -log π/n for demonstrations; for others ℓ(-(beta ρ + c)) or (rating - beta ρ - c)².
 

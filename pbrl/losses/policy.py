@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from .grid import Number, pair_loss
 from .links import expm1_linear, hinge, logistic, square
 from .logprobs import LogProbs, log1mexp
-from .registry import loss, require
+from .registry import NonNegative, Positive, Real, loss, require
 
 # --- another score in the logistic loss ----------------------------------------------------------
 
 
 @loss("sigmoid_norm", kind="policy", evidence="C", score="βρ/n", trl="sigmoid_norm", aka="LN-DPO",
       paper="LN-DPO, The Hitchhiker's Guide to Human Alignment with *PO")  # fmt: skip
-def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
+def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: Positive = 0.1) -> Tensor:
     """Length-normalized DPO: ℓ(beta (ρ_w/n_w - ρ_l/n_l)); wants beta larger by about the length.
 
     Raises ValueError unless beta > 0.
@@ -31,7 +31,9 @@ def sigmoid_norm(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> 
 
 @loss("h_dpo", kind="policy", evidence="2", score="αβ log π - β log π_ref",
       paper="Entropy Controllable DPO")  # fmt: skip
-def h_dpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 0.9) -> Tensor:
+def h_dpo(
+    chosen: LogProbs, rejected: LogProbs, *, beta: Positive = 0.1, alpha: Positive = 0.9
+) -> Tensor:
     """H-DPO: the score is beta (alpha log π - log π_ref); alpha < 1 sharpens the policy.
 
     Optimum π ∝ π_ref^(1/alpha) exp(r/(alpha beta)); alpha = 1: DPO. Structure confirmed, derived
@@ -48,11 +50,11 @@ def f_dpo(
     chosen: LogProbs,
     rejected: LogProbs,
     *,
-    beta: float = 0.1,
+    beta: Positive = 0.1,
     divergence: Literal[
         "reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"
     ] = "forward_kl",
-    alpha: float = 0.5,
+    alpha: Real = 0.5,
 ) -> Tensor:
     """f-DPO: the score is beta f'(e^ρ) of the divergence that keeps the policy near the reference.
 
@@ -80,8 +82,8 @@ def mrpo(
     chosen_second_reference: Tensor,
     rejected_second_reference: Tensor,
     *,
-    beta: float = 0.1,
-    clip: float = 0.1,
+    beta: Positive = 0.1,
+    clip: NonNegative = 0.1,
 ) -> Tensor:
     """MRPO: DPO against the harmonic mean of two references, 1/π̃ = a/π₁ + (1-a)/π₂.
 
@@ -117,8 +119,8 @@ def simpo(
     rejected: LogProbs,
     label: Number = 1.0,
     *,
-    beta: float = 2.0,
-    gamma: float = 0.5,
+    beta: Positive = 2.0,
+    gamma: Real = 0.5,
 ) -> Tensor:
     """SimPO: ℓ(beta (log π_w/n_w - log π_l/n_l) - gamma); beta 2 to 10, gamma/beta 0 to 1.
 
@@ -132,7 +134,7 @@ def simpo(
 
 @loss("repo", kind="policy", evidence="C", score="log π/n", link="max(0, γ-u)",
       paper="RePO: ReLU-based Preference Optimization")  # fmt: skip
-def repo(chosen: LogProbs, rejected: LogProbs, *, gamma: float = 0.5) -> Tensor:
+def repo(chosen: LogProbs, rejected: LogProbs, *, gamma: NonNegative = 0.5) -> Tensor:
     """RePO: max(0, gamma - (log π_w/n_w - log π_l/n_l)); pairs ahead by gamma drop out.
 
     gamma 0.4 to 0.6; the repository calls it gamma_beta_ratio.
@@ -146,9 +148,9 @@ def alphapo(
     chosen: LogProbs,
     rejected: LogProbs,
     *,
-    beta: float = 2.0,
-    gamma: float = 0.5,
-    alpha: float = 0.25,
+    beta: Positive = 2.0,
+    gamma: Real = 0.5,
+    alpha: Real = 0.25,
 ) -> Tensor:
     """AlphaPO: SimPO with reward (1 - p̄^-alpha)/alpha, p̄ the geometric mean token probability.
 
@@ -176,7 +178,7 @@ def sft(chosen: LogProbs, rejected: LogProbs) -> Tensor:
 @loss("dpo_nll", kind="policy", evidence="C", score="βρ", regularizer="α NLL", trl="sigmoid + sft",
       aka="RPO v3", paper="Iterative Reasoning Preference Optimization")  # fmt: skip
 def dpo_nll(
-    chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1, alpha: float = 1.0
+    chosen: LogProbs, rejected: LogProbs, *, beta: Positive = 0.1, alpha: NonNegative = 1.0
 ) -> Tensor:
     """DPO + alpha NLL(chosen); TRL's loss_type ["sigmoid", "sft"], loss_weights [1, alpha].
 
@@ -194,8 +196,8 @@ def cpo(
     rejected: LogProbs,
     label: Number = 1.0,
     *,
-    beta: float = 0.1,
-    alpha: float = 1.0,
+    beta: Positive = 0.1,
+    alpha: NonNegative = 1.0,
 ) -> Tensor:
     """Contrastive preference optimization: ℓ(beta (log π_w - log π_l)) + alpha NLL(chosen).
 
@@ -209,16 +211,16 @@ def cpo(
 @loss("slic", kind="policy", evidence="C", score="log π", link="max(0, δ-u)", regularizer="λ NLL",
       paper="SLiC-HF, arXiv:2305.10425")  # fmt: skip
 def slic(
-    chosen: LogProbs, rejected: LogProbs, *, delta: float = 1.0, nll_weight: float = 0.1
+    chosen: LogProbs, rejected: LogProbs, *, delta: NonNegative = 1.0, nll_weight: NonNegative = 0.1
 ) -> Tensor:
     """SLiC-HF: max(0, delta - log π_w + log π_l) + nll_weight · NLL(chosen); HALOs: delta is β."""
     pair = pair_loss(partial(hinge, margin=delta), chosen.policy, rejected.policy)
     return pair + nll_weight * chosen.nll
 
 
-@loss("orpo", beta="coefficient", kind="policy", evidence="C", score="log-odds of p̄",
+@loss("orpo", kind="policy", evidence="C", score="log-odds of p̄",
       link="β ℓ", regularizer="NLL", trl="orpo", paper="ORPO, arXiv:2403.07691")  # fmt: skip
-def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: float = 0.1) -> Tensor:
+def orpo(chosen: LogProbs, rejected: LogProbs, *, beta: NonNegative = 0.1) -> Tensor:
     """ORPO: NLL(chosen) + beta ℓ(log odds(p̄_w) - log odds(p̄_l)), odds(p) = p/(1-p).
 
     beta is the paper's λ. The gradient of the log-odds is 1/(1-p̄): it explodes as p̄ -> 1, where
@@ -237,8 +239,8 @@ def tpo_triple(
     rejected: LogProbs,
     gold: LogProbs,
     *,
-    beta: float = 0.2,
-    alpha: float = 0.9,
+    beta: Positive = 0.2,
+    alpha: NonNegative = 0.9,
     link: Literal["sigmoid", "hinge", "ipo"] = "sigmoid",
 ) -> Tensor:
     """TPO: the pair loss without reference + alpha NLL of a third, gold item; gold = chosen: `cpo`.
@@ -263,9 +265,9 @@ def tpo_l(
     rejected: LogProbs,
     gold: LogProbs,
     *,
-    beta: float = 0.2,
-    alpha: float = 0.9,
-    gamma: float = 0.5,
+    beta: Positive = 0.2,
+    alpha: NonNegative = 0.9,
+    gamma: Real = 0.5,
 ) -> Tensor:
     """TPO-L: `simpo` + alpha NLL of the gold item. Raises ValueError unless beta > 0."""
     pair = pair_loss(logistic, chosen.mean, rejected.mean, margin=gamma / beta, temperature=beta)

@@ -8,19 +8,58 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a keyword takes, `Annotated[float, Range(gt=0)]`; without limits any finite."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __str__(self) -> str:
+        low, high = _either(self.ge, self.gt), _either(self.le, self.lt)
+        if low is not None and high is not None:
+            left, right = "(" if self.ge is None else "[", ")" if self.le is None else "]"
+            return f"a number in {left}{low:g}, {high:g}{right}"
+        if low is not None:
+            return f"a number {'over' if self.ge is None else 'of at least'} {low:g}"
+        return "a finite number" if high is None else f"a number of at most {high:g}"
+
+
+def _either(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first
+
+
+Real = Annotated[float, Range()]
+Positive = Annotated[float, Range(gt=0)]
+NonNegative = Annotated[float, Range(ge=0)]
+Share = Annotated[float, Range(ge=0, le=1)]
+Fraction = Annotated[float, Range(gt=0, le=1)]
+FlipRate = Annotated[float, Range(ge=0, lt=0.5)]
+
 LOSSES: dict[str, Callable[..., Tensor]] = {}
 """Every named loss; each carries `meta`, the keywords given to its decorator."""
 
 _MARKS = ("desirable", "demonstration", "positive", "present")
-# Numbers that must be positive; a loss whose beta is the weight of a term says beta="coefficient".
-_POSITIVE = ("beta", "temperature", "tau", "eta")
 # In these kinds every tensor has one value per item; the others state their own shapes.
 _ONE_SHAPE = ("pair", "tie", "policy", "point", "regularizer", "game")
 
@@ -34,22 +73,22 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
 
     The registered function computes half-precision inputs in float32, takes a `label` of any dtype
     and raises ValueError, naming the loss and the argument, for shapes that do not match, empty
-    tensors, items without tokens, NaN, infinity and a beta, temperature, tau or eta that is not
-    positive. The bare function is its `__wrapped__`, for torch.func transforms, under which a
-    value cannot be looked at.
+    tensors, items without tokens, NaN, infinity and a keyword outside the `Range` of its annotation
+    (a tensor in its place is not looked at). The bare function is its `__wrapped__`, for torch.func
+    transforms, under which a value cannot be looked at.
     """
 
     def register(function: Loss) -> Loss:
         if name in LOSSES:
             raise ValueError(f"loss {name!r} is already registered; choose another name")
         signature = inspect.signature(function)
+        ranges = _ranges(signature)
 
         @functools.wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Tensor:
             with naming(name):
                 bound = signature.bind(*args, **kwargs)
-                if coordinates.get("beta") != "coefficient":
-                    _check_positive(bound.arguments)
+                _check_ranges(bound.arguments, ranges)
                 bound.arguments |= prepare(bound.arguments, one_shape=kind in _ONE_SHAPE)
                 value = function(*bound.args, **bound.kwargs)
                 if not torch.isfinite(value.detach().sum()):
@@ -123,10 +162,19 @@ def _tensors(given: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _check_positive(given: dict[str, Any]) -> None:
-    for argument in _POSITIVE:
-        value = given.get(argument, 1)
-        require(isinstance(value, Tensor) or value > 0, argument, value, f"{argument} > 0")
+def _ranges(signature: inspect.Signature) -> dict[str, Range]:
+    """The range of every keyword whose annotation has one."""
+    marks = {
+        p.name: getattr(p.annotation, "__metadata__", ()) for p in signature.parameters.values()
+    }
+    return {name: m for name, found in marks.items() for m in found if isinstance(m, Range)}
+
+
+def _check_ranges(given: dict[str, Any], ranges: dict[str, Range]) -> None:
+    for argument, taken in ranges.items():
+        value = given.get(argument)
+        if value is not None and not isinstance(value, Tensor):
+            require(isinstance(value, int | float) and value in taken, argument, value, str(taken))
 
 
 def _check_kinds(found: dict[str, Tensor]) -> None:

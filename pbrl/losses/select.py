@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .logprobs import LogProbs
-from .registry import LOSSES, naming, prepare, require
+from .registry import LOSSES, Range, naming, prepare, require
 
 SegmentLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 PolicyLoss = Callable[..., Tensor]
@@ -114,7 +114,7 @@ def policy_loss(
     _check_settings(shown, settings, params)
     if not of_scores:
         return functools.partial(function, **params)
-    require(beta is None or beta > 0, "beta", beta, "beta > 0")
+    require(beta is None or beta in Range(gt=0), "beta", beta, str(Range(gt=0)))
     scale = 1.0 if own_beta else (0.1 if beta is None else beta)
 
     def of_pair(chosen: LogProbs, rejected: LogProbs, *data: Any) -> Tensor:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .links import logistic
-from .registry import loss, require
+from .registry import NonNegative, loss, require
 
 
 @loss("rao_kupper", kind="tie", evidence="C", link="Rao-Kupper", margin="α", aka="TODO",
       paper="Rao and Kupper 1967; TODO: Ternary Preferences")  # fmt: skip
 def rao_kupper(
-    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, alpha: float = 0.5
+    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, alpha: NonNegative = 0.5
 ) -> Tensor:
     """Win ℓ(d-alpha), tie ℓ(d-alpha) + ℓ(-d-alpha) - log(e^(2 alpha) - 1), d = chosen - rejected.
 
@@ -24,7 +24,6 @@ def rao_kupper(
     d = 0. alpha = 0: `sigmoid` without ties. TODO's code uses alpha 0.5, β 0.01.
     Raises ValueError for negative alpha, ties with alpha = 0, and labels other than 0, 0.5, 1.
     """
-    require(alpha >= 0, "alpha", alpha, "alpha >= 0")
     d = chosen - rejected
     if not isinstance(label, Tensor) and label == 1.0:
         return logistic(d - alpha)
@@ -40,7 +39,7 @@ def rao_kupper(
 @loss("davidson", kind="tie", evidence="M", link="Davidson", margin="ν",
       paper="Davidson 1970")  # fmt: skip
 def davidson(
-    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, nu: float = 1.0
+    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, *, nu: NonNegative = 1.0
 ) -> Tensor:
     """-log of P(win) : P(loss) : P(tie) = e^(d/2) : e^(-d/2) : nu, d = chosen - rejected.
 
@@ -48,7 +47,6 @@ def davidson(
     `sigmoid` without ties. The model is standard, written from memory; the default is ours.
     Raises ValueError for negative nu, ties with nu = 0, and labels other than 0, 0.5, 1.
     """
-    require(nu >= 0, "nu", nu, "nu >= 0")
     half = (chosen - rejected) / 2
     win, lose = _outcomes(label, half)
     ahead = (win - lose) * half

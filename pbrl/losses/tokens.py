@@ -1,13 +1,23 @@
 """Losses whose scores weight the tokens (or steps) of an item, and losses of token logits."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .links import exp_linear, logistic
 from .logprobs import LogProbs
-from .registry import loss, require, require_shape, upcast
+from .registry import (
+    NonNegative,
+    Positive,
+    Range,
+    Real,
+    Share,
+    loss,
+    require,
+    require_shape,
+    upcast,
+)
 
 
 class Tokens(NamedTuple):
@@ -29,12 +39,11 @@ class Tokens(NamedTuple):
 
 @loss("ld_dpo", kind="token", evidence="C", score="β Σ w_t ρ_t", trl="ld_alpha",
       paper="LD-DPO, arXiv:2409.06411")  # fmt: skip
-def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: float = 0.1, alpha: float = 0.5) -> Tensor:
+def ld_dpo(chosen: Tokens, rejected: Tokens, *, beta: Positive = 0.1, alpha: Share = 0.5) -> Tensor:
     """LD-DPO: tokens past the shorter item's length count alpha, in policy and reference.
 
     alpha = 1: DPO; alpha = 0: both cut to one length. Raises ValueError unless 0 <= alpha <= 1.
     """
-    require(0 <= alpha <= 1, "alpha", alpha, "0 <= alpha <= 1")
     _check_sides("mask", (chosen, chosen.mask), (rejected, rejected.mask))
     shared = torch.minimum(chosen.mask.sum(-1), rejected.mask.sum(-1)).unsqueeze(-1)
     scores = []
@@ -52,8 +61,8 @@ def bmc(
     chosen_differs: Tensor,
     rejected_differs: Tensor,
     *,
-    beta: float = 0.05,
-    delta: float = 2.0,
+    beta: Positive = 0.05,
+    delta: NonNegative = 2.0,
 ) -> Tensor:
     """BMC: token weight 1 + min(delta, 1/π(token)) where the items differ, 1 elsewhere; constant.
 
@@ -79,7 +88,7 @@ def two_d_dpo(
     chosen_value: Tensor,
     rejected_value: Tensor,
     *,
-    beta: float = 0.1,
+    beta: Positive = 0.1,
 ) -> Tensor:
     """2D-DPO: each token's log-ratio times the value [N, T] of its segment (0 leaves it out).
 
@@ -107,7 +116,7 @@ def sparse_po(
     chosen_gates: Gates,
     rejected_gates: Gates,
     *,
-    beta: float = 0.1,
+    beta: Positive = 0.1,
 ) -> Tensor:
     """SparsePO: ℓ(beta (u - d)), u = Σ m ρ_t, d = Σ m' (-KL_t), chosen minus rejected.
 
@@ -150,8 +159,8 @@ def cringe(
     mask: Tensor,
     positive: Tensor,
     *,
-    k: int = 5,
-    alpha: float = 1.0,
+    k: Annotated[int, Range(ge=1)] = 5,
+    alpha: NonNegative = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Binary CRINGE: token-mean NLL of positive items, alpha times a contrast on negative ones.
@@ -191,8 +200,8 @@ def pairwise_cringe(
     cringe_rejected: Tensor,
     margin: Tensor,
     *,
-    bias: float = 0.0,
-    temperature: float = 1.0,
+    bias: Real = 0.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """g · [CE(w) + α CR(l)] with g = σ((bias - M)/temperature), M = log π_w - log π_l, all [N].
 

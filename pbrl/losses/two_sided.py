@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .links import logistic
-from .registry import loss, require
+from .registry import NonNegative, Positive, Real, loss
 
 
 @loss("nca_pair", kind="pair", evidence="C", link="two-sided", trl="nca_pair",
@@ -22,7 +22,7 @@ def nca_pair(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 @loss("bco_pair", kind="pair", evidence="C", link="two-sided", margin="δ", trl="bco_pair",
       paper="BCO, arXiv:2404.04656")  # fmt: skip
-def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: float = 0.0) -> Tensor:
+def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: Real = 0.0) -> Tensor:
     """BCO of two items: ℓ(s_w - delta) + ℓ(delta - s_l), an upper bound of DPO for every delta.
 
     BCO proper takes delta as the running mean of all scores; TRL's bco_pair has delta 0.
@@ -32,7 +32,7 @@ def bco_pair(chosen: Tensor, rejected: Tensor, *, delta: float = 0.0) -> Tensor:
 
 @loss("sppo_hard", kind="pair", evidence="C", score="ρ", link="two-sided squares", trl="sppo_hard",
       paper="SPPO, arXiv:2405.00675")  # fmt: skip
-def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: float = 1e-3) -> Tensor:
+def sppo_hard(chosen: Tensor, rejected: Tensor, *, beta: Positive = 1e-3) -> Tensor:
     """SPPO (eq. 4.7) with P = 1 and 0: (s_w - 1/(2 beta))² + (s_l + 1/(2 beta))², beta = 1/η.
 
     Scores are log-ratios not multiplied by beta. Raises ValueError unless beta > 0.
@@ -48,7 +48,7 @@ def sppo(
     chosen_wins: Tensor,
     rejected_wins: Tensor,
     *,
-    beta: float = 1e-3,
+    beta: Positive = 1e-3,
 ) -> Tensor:
     """SPPO: Σ over both items of (s - (P - 1/2)/beta)², P = P(item beats the current policy).
 
@@ -81,11 +81,10 @@ def apo_down(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 @loss("dpop", kind="pair", evidence="C", margin="λ max(0,-s_w)",
       paper="Smaug: DPO-Positive, arXiv:2402.13228")  # fmt: skip
-def dpop(chosen: Tensor, rejected: Tensor, *, penalty: float = 50.0) -> Tensor:
+def dpop(chosen: Tensor, rejected: Tensor, *, penalty: NonNegative = 50.0) -> Tensor:
     """DPO-Positive: ℓ(u - λ max(0, -s_w)), λ = penalty: the chosen item must not fall below zero.
 
     s_w >= 0: `sigmoid`. λ 50 as in XTuner and PaddleNLP; the paper tries 5, 50 and 500.
     Raises ValueError for a negative penalty.
     """
-    require(penalty >= 0, "penalty", penalty, "penalty >= 0")
     return logistic(torch.sub(chosen - rejected, F.relu(-chosen), alpha=penalty))

@@ -69,6 +69,9 @@ class Class:
     file: "File"
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Interval:
+        own = {node.target.id for node, _ in documented(self.node) if _is_field(node)}
+        if own and own <= BOUNDS and not arguments and not keywords:
+            return Interval()  # a range without limits
         return _bounds(self.node.name, *arguments, **keywords)
 
 
@@ -246,7 +249,7 @@ def fields(cls: Class) -> list[Declared]:
     found: dict[str, Declared] = {}
     for one in reversed(bases(cls)):
         for node, doc in documented(one.node):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if _is_field(node):
                 name = node.target.id
                 if not name.startswith("_") and "ClassVar" not in ast.unparse(node.annotation):
                     found[name] = Declared(name, node.annotation, node.value, doc, one.file)
@@ -261,7 +264,11 @@ def fields(cls: Class) -> list[Declared]:
     return [*found.values()]
 
 
-def documented(cls: ast.ClassDef) -> Iterator[tuple[ast.stmt, str]]:
+def _is_field(node: ast.stmt) -> Any:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+
+
+def documented(cls: ast.ClassDef) -> Iterator[tuple[Any, str]]:
     """Each statement of a class with the text that stands under it, on one line."""
     for node, following in zip(cls.body, [*cls.body[1:], None], strict=True):
         value = following.value if isinstance(following, ast.Expr) else None

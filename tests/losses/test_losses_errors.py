@@ -129,25 +129,31 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: losses.sigmoid(A, B / 0), r"'sigmoid': rejected has 3 values of 3 .* NaN or infinite"),
     (lambda: losses.ipo(1e30 * A, B), "the result is not finite although every input is"),
     # ranges
-    (lambda: losses.robust(A, B, eps=0.5), r"eps = 0.5; expected a flip rate in \[0, 0.5\)"),
-    (lambda: losses.robust(A, B, eps=-0.1), r"eps = -0.1; expected a flip rate in \[0, 0.5\)"),
-    (lambda: losses.cdpo(A, B, eps=0.6), r"eps = 0.6; expected a smoothing in \[0, 0.5\)"),
-    (lambda: losses.flip_nll(A, B, eps=1.0), r"eps = 1.0; expected a flip rate"),
-    (lambda: losses.exo_pair(A, B, eps=0.0), "eps = 0.0; expected 0 < eps < 0.5"),
-    (lambda: losses.napo(A, B, q=1.5), "q = 1.5; expected 0 < q <= 1"),
-    (lambda: losses.discopop(A, B, tau=1.0), "tau = 1.0; expected 0 < tau < 1"),
-    (lambda: losses.ipo(A, B, beta=0.0), "beta = 0.0; expected beta > 0"),
+    (lambda: losses.robust(A, B, eps=0.5), r"eps = 0.5; expected a number in \[0, 0.5\)"),
+    (lambda: losses.robust(A, B, eps=-0.1), r"eps = -0.1; expected a number in \[0, 0.5\)"),
+    (lambda: losses.cdpo(A, B, eps=0.6), r"eps = 0.6; expected a number in \[0, 0.5\)"),
+    (lambda: losses.flip_nll(A, B, eps=1.0), r"eps = 1.0; expected a number in"),
+    (lambda: losses.exo_pair(A, B, eps=0.0), r"eps = 0.0; expected a number in \(0, 0.5\)"),
+    (lambda: losses.napo(A, B, q=1.5), r"q = 1.5; expected a number in \(0, 1\]"),
+    (lambda: losses.discopop(A, B, tau=1.0), r"tau = 1.0; expected a number in \(0, 1\)"),
+    (lambda: losses.ipo(A, B, beta=0.0), "beta = 0.0; expected a number over 0"),
     (
         lambda: losses.cpl(A, B, rejected_scale=0.0),
-        "rejected_scale = 0.0; expected 0 < rejected_sc",
+        r"rejected_scale = 0.0; expected a number in \(0, 1\]",
     ),
+    (lambda: losses.hinge(A, B, margin=-1), "margin = -1; expected a number of at least 0"),
+    (
+        lambda: losses.hinge(A, B, margin=float("inf")),
+        "margin = inf; expected a number of",
+    ),
+    (lambda: losses.pair(A, B, margin=float("nan")), "margin = nan; expected a finite number"),
     (lambda: losses.odpo(A, B, A - 0.1), "gap = 0 at its smallest; expected gap > 0"),
     (lambda: losses.mappo(A, B, 10 * A), r"gap = in \[1, 3\]; expected gaps in \[0, 1\]"),
     (lambda: losses.pair(A, B, link="hing"), "link = 'hing'; expected one of: logistic, hinge"),
     (lambda: losses.gpm(LIST, LIST), "first = width 3; expected an even width"),
     (
         lambda: losses.nbpo(A, B, gamma_minus=-0.1),
-        "'nbpo': gamma_minus = -0.1; expected gamma_minus >= 0",
+        r"'nbpo': gamma_minus = -0.1; expected a number in \[0, 1\)",
     ),
     (
         lambda: losses.nbpo(A, B, gamma_minus=0.7, gamma_plus=0.5),
@@ -162,7 +168,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         "rejected.policy = .* per token at it",
     ),
     *(
-        (lambda name=name: losses.policy_loss(name, beta=0.0)(SIDE, SIDE), "beta = 0.0; expected b")
+        (
+            lambda name=name: losses.policy_loss(name, beta=0.0)(SIDE, SIDE),
+            "beta = 0.0; expected a number over 0",
+        )
         for name in (
             "sigmoid",
             "ipo",
@@ -180,9 +189,12 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: losses.segment_loss("robust", eps=0.7),
-        "loss 'robust': eps = 0.7; expected a flip ra",
+        "loss 'robust': eps = 0.7; expected a number in",
     ),
-    (lambda: losses.segment_loss("robust", eps="x"), "parameters {'eps': 'x'}: loss 'robust': "),
+    (
+        lambda: losses.segment_loss("robust", eps="x"),
+        "loss 'robust': eps = x; expected a number in",
+    ),
     # ties
     (
         lambda: losses.rao_kupper(A, B, 0.5, alpha=0.0),

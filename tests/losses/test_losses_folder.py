@@ -76,7 +76,7 @@ def code_lines(file: Path) -> int:
 
 
 def test_the_folder_stays_small() -> None:
-    assert sum(code_lines(file) for file in FOLDER.glob("*.py")) < 1500
+    assert sum(code_lines(file) for file in FOLDER.glob("*.py")) < 1600
 
 
 def test_no_loss_needs_scrolling() -> None:

@@ -88,7 +88,7 @@ def test_a_function_of_ones_own_works_in_place_of_a_name() -> None:
         (["robust"], r"loss: found \['robust'\]; expected the name"),
         ({"name": None}, "loss: found {'name': None}; expected the name"),
         (None, "loss: found None; expected the name"),
-        ({"name": "robust", "eps": 0.7}, "loss 'robust': eps = 0.7; expected a flip rate"),
+        ({"name": "robust", "eps": 0.7}, "loss 'robust': eps = 0.7; expected a number in"),
     ],
 )
 def test_a_suite_that_names_no_loss_is_told_before_training(choice: object, message: str) -> None:
