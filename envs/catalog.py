@@ -4,6 +4,9 @@ A test makes every entry and compares what is said here with what the environmen
 """
 
 from math import inf
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from envs.registry import EnvSpec, register
 
@@ -59,7 +62,7 @@ def _dm_control(domain: str, task: str) -> EnvSpec:
         success_key=None,
         summary=f"dm_control suite, domain {domain}, task {task}.",
         entry_point="envs.dm_control:SuiteEnv",
-        parameters={"action_repeat": (int, 1)},
+        parameters={"action_repeat": (Annotated[int, Ge(1), Le(1000)], 1)},
         fixed={"domain": domain, "task": task},
     )
 
@@ -109,7 +112,10 @@ SMALL = [
         success_key="success",
         summary="A slippery grid with a goal in the corner, whose optimal value is known exactly.",
         entry_point="envs.gridworld:GridWorld",
-        parameters={"size": (int, 5), "slip": (float, 0.1)},
+        parameters={
+            "size": (Annotated[int, Ge(2), Le(32)], 5),
+            "slip": (Annotated[float, Ge(0), Le(1)], 0.1),
+        },
     ),
     EnvSpec(
         name="pendulum",

@@ -6,11 +6,12 @@ the decorator `env` over a `gymnasium.Env` class or over a function that returns
 """
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import ceil
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 REQUIRED = "<required>"
 
@@ -53,7 +54,7 @@ class EnvSpec:
 
         `action_repeat` divides the horizon (rounded up) and multiplies the reward range;
         `terminate_when_unhealthy=False` makes the horizon fixed. Raises ValueError for an unknown
-        or missing parameter.
+        or missing parameter, and for a value that is not of its type or outside its range.
         """
         for key in parameters:
             if key not in self.parameters:
@@ -65,9 +66,8 @@ class EnvSpec:
         for key, value in given.items():
             if value is REQUIRED:
                 raise ValueError(f"environment {self.name!r} needs a value for {key!r}; found none")
+            _check_value(f"environment {self.name!r}: {key}", value, self.parameters[key][0])
         repeat = given.get("action_repeat", 1)
-        if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
-            raise ValueError(f"action_repeat = {repeat!r}; expected a whole number of at least 1")
         low, high = self.reward_range
         return replace(
             self,
@@ -159,6 +159,33 @@ def signature_parameters(factory: Callable[..., Any]) -> dict[str, tuple[Any, An
         for p in inspect.signature(factory, eval_str=True).parameters.values()
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
+
+
+TYPES: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+}
+BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "over"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "under"),
+}
+
+
+def _check_value(whose: str, value: Any, annotation: Any) -> None:
+    """Refuse a value of another type than a plain annotated one, or outside its range."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    types, words = TYPES.get(kind, (object, ""))
+    if not isinstance(value, types) or (kind in (int, float) and isinstance(value, bool)):
+        raise ValueError(f"{whose} = {value!r}; expected {words}")
+    for mark in getattr(annotation, "__metadata__", ()):
+        for bound, (holds, limited) in BOUNDS.items():
+            limit = getattr(mark, bound, None)
+            if limit is not None and not holds(value, limit):
+                raise ValueError(f"{whose} = {value!r}; expected {limited} {limit:g}")
 
 
 def names() -> list[str]:

@@ -1,6 +1,8 @@
 """What every teacher promises, checked: labels, probabilities, randomness, state."""
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,18 +11,28 @@ from scipy import stats
 
 from pbrl import registry
 from pbrl.check.global_random import global_randomness
+from pbrl.errors import PbrlError, where
+from pbrl.run.teacher import as_labels
 from pbrl.segments import Segments, concatenate
+from pbrl.store.checkpoint import read_state, write_state
 
 ALPHA = 1e-6  # of one binomial test: a sound teacher is blamed about once in 100,000 checks
-HORIZON, REWARD_RANGE = 100, (0.0, 1.0)
-RETURNS = (35.0, 60.0, 52.0)
+HORIZON = 100
+RANGES = (
+    (0.0, 1.0),
+    (-2.0, 3.0),
+    (-np.inf, np.inf),
+)  # of rewards; a teacher may refuse others than the first
+RETURNS = (0.35, 0.6, 0.52)  # as shares of the best return
+SHAPES = ((1000, 10, 3, 2), (1, 1, 1, 1), (0, 10, 3, 2), (7, 50, 30, 6))  # N, T, O, A
 Factory = Callable[[], Any]
 
 
 def violations(factory: Factory) -> list[str]:
     """Every broken promise of the teachers `factory()` makes, one sentence each; empty if sound.
 
-    Checks labels and their shape, that noise comes from the generator passed in and from nowhere
+    Checks labels and their shape, for segments of several sizes and rewards of several ranges, that
+    noise comes from the generator passed in and from nowhere
     else, that segments are left alone, that all state is saved and restored, and that
     `probability` agrees with how often labels occur (exact binomial test at 1e-6). A teacher with
     `antisymmetric` true must turn P into 1 - P when a pair is swapped.
@@ -28,7 +40,7 @@ def violations(factory: Factory) -> list[str]:
     try:
         teacher = _made(factory)
     except Exception as error:
-        return [f"cannot be made: {type(error).__name__}: {error}"]
+        return [f"cannot be made: {_raised(error)}"]
     missing = [name for name in ("label", "probability") if not hasattr(teacher, name)]
     if missing:
         return [f"has no method {name}" for name in missing]
@@ -38,67 +50,93 @@ def violations(factory: Factory) -> list[str]:
         try:
             found += check(factory)
         except Exception as error:
-            found.append(f"{check.__name__.strip('_')}: {type(error).__name__}: {error}")
-    return found
+            found.append(f"{check.__name__.strip('_')}: {_raised(error)}")
+    return list(dict.fromkeys(found))
 
 
-def _made(factory: Factory) -> Any:
-    """A new teacher that knows the scale of episodes and has seen a few of them."""
+def _raised(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}{where(error)}"
+
+
+def _made(factory: Factory, rewards: tuple[float, float] = RANGES[0], *, told: bool = True) -> Any:
+    """A new teacher that knows the scale of episodes and, if `told`, has seen a few of them."""
     teacher = factory()
     if hasattr(teacher, "bind"):
-        teacher.bind(horizon=HORIZON, reward_range=REWARD_RANGE)
-    if hasattr(teacher, "observe_episode"):
-        for true_return in RETURNS:
-            teacher.observe_episode(true_return)
+        teacher.bind(horizon=HORIZON, reward_range=rewards)
+    if told and hasattr(teacher, "observe_episode"):
+        low, high = _finite(rewards)
+        for share in RETURNS:
+            teacher.observe_episode(HORIZON * (low + share * (high - low)))
     return teacher
 
 
-def _pairs(n: int, seed: int) -> tuple[Segments, Segments]:
-    """n pairs of 10 steps with rewards in [0, 1], from close and poor to far apart; some short."""
+def _finite(rewards: tuple[float, float]) -> tuple[float, float]:
+    return rewards if np.isfinite(rewards).all() else (-10.0, 10.0)
+
+
+def _pairs(
+    n: int, seed: int, shape: Sequence[int] = (10, 3, 2), rewards: Any = RANGES[0]
+) -> tuple[Segments, Segments]:
+    """n pairs of steps with rewards in a range, from close and poor to far apart; some short."""
     g = np.random.default_rng(seed)
+    t, o, a = shape
+    low, high = _finite(rewards)
     level = g.uniform(0, 1, (n, 1)) ** 2
     sides = []
     for _ in range(2):
-        reward = np.clip(level + g.uniform(0, 1, (n, 1)) ** 3 * g.normal(size=(n, 10)), 0, 1)
-        mask = np.arange(10) < np.where(g.random((n, 1)) < 0.1, g.integers(1, 10, (n, 1)), 10)
+        reward = np.clip(level + g.uniform(0, 1, (n, 1)) ** 3 * g.normal(size=(n, t)), 0, 1)
+        length = np.where(g.random((n, 1)) < 0.1, g.integers(1, max(t, 2), (n, 1)), t)
+        mask = np.arange(t) < length
         sides.append(
             Segments(
-                obs=torch.from_numpy(g.normal(size=(n, 10, 3)) * mask[..., None]).float(),
-                act=torch.from_numpy(g.uniform(-1, 1, (n, 10, 2)) * mask[..., None]).float(),
-                next_obs=torch.from_numpy(g.normal(size=(n, 10, 3)) * mask[..., None]).float(),
-                terminal=torch.zeros(n, 10, dtype=torch.bool),
+                obs=torch.from_numpy(g.normal(size=(n, t, o)) * mask[..., None]).float(),
+                act=torch.from_numpy(g.uniform(-1, 1, (n, t, a)) * mask[..., None]).float(),
+                next_obs=torch.from_numpy(g.normal(size=(n, t, o)) * mask[..., None]).float(),
+                terminal=torch.zeros(n, t, dtype=torch.bool),
                 mask=torch.from_numpy(mask),
-                reward=torch.from_numpy(reward * mask).float(),
+                reward=torch.from_numpy((low + (high - low) * reward) * mask).float(),
             )
         )
     return sides[0], sides[1]
 
 
 def _label(teacher: Any, pairs: tuple[Segments, Segments], seed: int) -> np.ndarray:
-    return np.asarray(teacher.label(*pairs, np.random.default_rng(seed)), dtype=np.float64)
+    labels = teacher.label(*pairs, np.random.default_rng(seed))
+    return as_labels(labels, len(pairs[0]))  # as a run takes them
 
 
 def _labels(factory: Factory) -> Iterator[str]:
-    for n in (1000, 1, 0):
-        labels = _label(_made(factory), _pairs(n, 0), 0)
-        if labels.shape != (n,):
-            yield f"label: shape {list(labels.shape)} for {n} pairs; expected [{n}]"
-            return
-        wrong = labels[~(np.isnan(labels) | np.isin(labels, (0, 0.5, 1)))]
-        if len(wrong):
-            yield f"label: found {wrong[0]:g}; expected 0, 0.5, 1 or NaN"
+    """Segments of all sizes, and rewards of all ranges, as suites come to ask about them."""
+    for rewards in RANGES:
+        for n, *shape in SHAPES:
+            try:
+                teacher = _made(factory, rewards)
+            except PbrlError as error:
+                if rewards == RANGES[0]:
+                    yield f"bind: refuses reward_range={rewards}: {error}"
+                break
+            pairs = _pairs(n, 0, shape, rewards)
+            try:
+                _label(teacher, pairs, 0)
+                p = np.asarray(teacher.probability(*pairs), dtype=np.float64)
+            except Exception as error:
+                what = str(error) if isinstance(error, PbrlError) else _raised(error)
+                at = f"{n} pairs of shape {shape} with rewards in {rewards}"
+                yield f"label or probability: {what}, for {at}"
+                return
+            if p.shape != (n,):
+                yield f"probability: shape {list(p.shape)} for {n} pairs; expected [{n}]"
+                return
+            outside = p[~((p >= 0) & (p <= 1))]
+            if len(outside):
+                yield f"probability: found {outside[0]:g}; expected a number in [0, 1]"
+                return
 
 
 def _probabilities(factory: Factory) -> Iterator[str]:
     first, second = _pairs(1000, 0)
     teacher = _made(factory)
     p = np.asarray(teacher.probability(first, second), dtype=np.float64)
-    if p.shape != (1000,):
-        yield f"probability: shape {list(p.shape)} for 1000 pairs; expected [1000]"
-        return
-    outside = p[~((p >= 0) & (p <= 1))]
-    if len(outside):
-        yield f"probability: found {outside[0]:g}; expected a number in [0, 1]"
     if not np.array_equal(p, teacher.probability(first, second), equal_nan=True):
         yield "probability: differs when asked twice; it must not be random"
     swapped = np.asarray(teacher.probability(second, first), dtype=np.float64)
@@ -139,15 +177,15 @@ def _segments_untouched(factory: Factory) -> Iterator[str]:
 
 def _state(factory: Factory) -> Iterator[str]:
     """A used teacher and a new one with its state restored must go on in the same way."""
-    used, new = _made(factory), factory()
+    used, new = _made(factory), _made(factory, told=False)
     _label(used, _pairs(1000, 3), 0)
     if hasattr(used, "observe_episode"):
         used.observe_episode(90.0)
     saves = hasattr(used, "state_dict") and hasattr(used, "load_state_dict")
-    if hasattr(new, "bind"):
-        new.bind(horizon=HORIZON, reward_range=REWARD_RANGE)
     if saves:
-        new.load_state_dict(used.state_dict())
+        with tempfile.TemporaryDirectory() as folder:  # through the format of checkpoints
+            write_state(Path(folder), used.state_dict())
+            new.load_state_dict(read_state(Path(folder)))
     pairs = _pairs(1000, 4)
     for _ in range(2):
         if not np.array_equal(_label(used, pairs, 1), _label(new, pairs, 1), equal_nan=True):

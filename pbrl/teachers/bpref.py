@@ -4,7 +4,13 @@ Defaults are the values in the benchmark's launch scripts.
 """
 
 from pbrl import registry
-from pbrl.teachers.partial_return import PartialReturn
+from pbrl.teachers.partial_return import (
+    Discount,
+    InverseTemperature,
+    PartialReturn,
+    Probability,
+    Share,
+)
 
 
 @registry.teacher("oracle")
@@ -14,42 +20,42 @@ def oracle() -> PartialReturn:
 
 
 @registry.teacher("stochastic")
-def stochastic(beta: float = 1.0) -> PartialReturn:
+def stochastic(beta: InverseTemperature = 1.0) -> PartialReturn:
     """Prefers the second with probability logistic(beta (R2 - R1)), raw sums of true rewards."""
     return PartialReturn(beta=beta)
 
 
 @registry.teacher("myopic")
-def myopic(gamma: float = 0.9) -> PartialReturn:
+def myopic(gamma: Discount = 0.9) -> PartialReturn:
     """Remembers the end of a segment: a reward k steps before it counts gamma^k."""
     return PartialReturn(gamma=gamma)
 
 
 @registry.teacher("mistake")
-def mistake(eps: float = 0.1) -> PartialReturn:
+def mistake(eps: Probability = 0.1) -> PartialReturn:
     """The oracle with each label flipped with probability eps."""
     return PartialReturn(eps_mistake=eps)
 
 
 @registry.teacher("skip")
-def skip(eps: float = 0.1, legacy_squared_eps: bool = False) -> PartialReturn:
+def skip(eps: Share = 0.1, legacy_squared_eps: bool = False) -> PartialReturn:
     """The oracle, who refuses pairs that are both bad: max(R1, R2) <= eps (H/T) Ravg."""
     return PartialReturn(eps_skip=eps, legacy_squared_eps=legacy_squared_eps)
 
 
 @registry.teacher("equal")
-def equal(eps: float = 0.1, legacy_squared_eps: bool = False) -> PartialReturn:
+def equal(eps: Share = 0.1, legacy_squared_eps: bool = False) -> PartialReturn:
     """The oracle, who calls close pairs a tie: |R1 - R2| < eps (H/T) Ravg."""
     return PartialReturn(eps_equal=eps, legacy_squared_eps=legacy_squared_eps)
 
 
 @registry.teacher("composed")
 def composed(
-    gamma: float = 1.0,
-    beta: float | None = None,
-    eps_mistake: float = 0.0,
-    eps_skip: float = 0.0,
-    eps_equal: float = 0.0,
+    gamma: Discount = 1.0,
+    beta: InverseTemperature | None = None,
+    eps_mistake: Probability = 0.0,
+    eps_skip: Share = 0.0,
+    eps_equal: Share = 0.0,
     legacy_squared_eps: bool = False,
 ) -> PartialReturn:
     """Any combination of the parts: skip, tie, myopia, noisy choice, mistake, in B-Pref's order."""

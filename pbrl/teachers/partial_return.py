@@ -1,14 +1,19 @@
 """A teacher who compares sums of true rewards, made irrational by small parts in a fixed order."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from scipy.special import expit
 
-from pbrl.errors import ConfigError
 from pbrl.scores import masked_sum, myopic_sum
 from pbrl.segments import Segments
 from pbrl.teachers.threshold import RecentReturns
+
+Discount = Annotated[float, Gt(0), Le(1)]
+InverseTemperature = Annotated[float, Gt(0)]
+Probability = Annotated[float, Ge(0), Le(1)]
+Share = Annotated[float, Ge(0)]
 
 
 class PartialReturn:
@@ -24,18 +29,13 @@ class PartialReturn:
     def __init__(
         self,
         *,
-        gamma: float = 1.0,
-        beta: float | None = None,
-        eps_mistake: float = 0.0,
-        eps_skip: float = 0.0,
-        eps_equal: float = 0.0,
+        gamma: Discount = 1.0,
+        beta: InverseTemperature | None = None,
+        eps_mistake: Probability = 0.0,
+        eps_skip: Share = 0.0,
+        eps_equal: Share = 0.0,
         legacy_squared_eps: bool = False,
     ) -> None:
-        _require(0 < gamma <= 1, f"gamma = {gamma}", "a discount in (0, 1]")
-        _require(beta is None or beta > 0, f"beta = {beta}", "a positive number or null")
-        _require(0 <= eps_mistake <= 1, f"eps = {eps_mistake}", "a probability in [0, 1]")
-        for eps in (eps_skip, eps_equal):
-            _require(0 <= eps < np.inf, f"eps = {eps}", "a number >= 0")
         self.gamma, self.beta, self.eps_mistake = gamma, beta, eps_mistake
         self.eps_skip, self.eps_equal = eps_skip, eps_equal
         self.legacy_squared_eps = legacy_squared_eps
@@ -118,8 +118,3 @@ def _return(segments: Segments) -> np.ndarray:
 
 def _myopic_return(segments: Segments, gamma: float) -> np.ndarray:
     return myopic_sum(segments.ground_truth.double(), segments.mask, gamma).cpu().numpy()
-
-
-def _require(ok: bool, found: str, expected: str) -> None:
-    if not ok:
-        raise ConfigError(f"teacher: {found}; expected {expected}")

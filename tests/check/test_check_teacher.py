@@ -135,14 +135,56 @@ class Crashing(Sound):
         raise ZeroDivisionError("oh")
 
 
+class Words(Sound):
+    def label(self, first, second, rng):
+        return [str(int(x)) for x in super().label(first, second, rng)]
+
+
+class Tensors(Sound):
+    def label(self, first, second, rng):
+        return torch.as_tensor(super().label(first, second, rng)).requires_grad_()
+
+
+class OneShape(Sound):
+    def probability(self, first, second):
+        weight = torch.ones(10)  # the length of the segments its author had
+        gain = (second.ground_truth - first.ground_truth) @ weight
+        return stats.logistic.cdf(gain.numpy())
+
+
+class OnlyMany(Sound):
+    def probability(self, first, second):
+        p = super().probability(first, second)
+        return p / max(p) * 0.5 + 0.25 if len(p) else min(p)
+
+
+class OnlyPositive(Sound):
+    def probability(self, first, second):
+        roots = [np.sqrt(s.ground_truth.sum(1).numpy()) for s in (first, second)]
+        return stats.logistic.cdf(roots[1] - roots[0])
+
+
+class NeedsBounds(Sound):
+    def bind(self, *, horizon, reward_range):
+        self.scale = int(reward_range[1] - reward_range[0])
+
+
+class SavesASet(Sound):
+    def state_dict(self):
+        return {"seen": {1, 2}}
+
+    def load_state_dict(self, state):
+        pass
+
+
 class Silent:
     def label(self, first, second, rng):
         return np.zeros(len(first))
 
 
 LIARS = [
-    (Signs, "found -1; expected 0, 0.5, 1 or NaN"),
-    (Column, r"shape \[1000, 1\] for 1000 pairs"),
+    (Signs, "label returned -1; expected 1000 labels, each 0, 0.5, 1 or NaN"),
+    (Column, r"label returned shape \[1000, 1\]; expected \[1000\]"),
     (GlobalNumpy, "global generator of numpy.random"),
     (GlobalTorch, "global generator of torch"),
     (OwnEntropy, "two new teachers with the same rng differ"),
@@ -156,6 +198,16 @@ LIARS = [
     (ForgetsState, "save all of it"),
     (Guessing, "must not be random"),
     (Crashing, "ZeroDivisionError: oh"),
+    (Words, "label returned list .an array of dtype <U1"),
+    (Tensors, "label returned Tensor"),
+    (
+        OneShape,
+        r"RuntimeError: .*test_check_teacher.py, line \d+.*, for 1 pairs of shape",
+    ),
+    (OnlyMany, r"ValueError: .*, for 0 pairs"),
+    (OnlyPositive, r"probability: found nan"),
+    (NeedsBounds, "OverflowError: cannot convert float"),
+    (SavesASet, "seen is a builtins.set; expected tensors"),
     (Silent, "has no method probability"),
 ]
 
@@ -171,7 +223,8 @@ def test_a_liar_is_caught(liar, message: str) -> None:
 
 
 def test_a_factory_that_raises_is_reported() -> None:
-    assert violations(lambda: 1 / 0) == ["cannot be made: ZeroDivisionError: division by zero"]
+    (found,) = violations(lambda: 1 / 0)
+    assert found.startswith("cannot be made: ZeroDivisionError: division by zero (test_check_")
 
 
 def test_plausible_is_strict_where_it_can_be() -> None:

@@ -39,7 +39,7 @@ def test_action_repeat_divides_the_horizon(repeat, horizon):
 
 @pytest.mark.parametrize("repeat", [0, -1, 1.5, True, "2"])
 def test_action_repeat_must_be_a_positive_whole_number(repeat):
-    with pytest.raises(ValueError, match="expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"action_repeat = .*; expected (a whole|at least 1)"):
         envs.spec("walker-walk", action_repeat=repeat)
 
 
@@ -62,7 +62,11 @@ def test_tables_give_the_parameters_of_their_entry_points():
         found = signature_parameters(spec.factory())
         for key in spec.fixed:
             del found[key]
-        assert found == spec.parameters, name
+        declared = {  # the range stands in the table alone
+            key: (getattr(kind, "__origin__", kind), default)
+            for key, (kind, default) in spec.parameters.items()
+        }
+        assert found == declared, name
 
 
 def test_tables_list_what_the_simulators_offer():

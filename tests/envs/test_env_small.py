@@ -98,7 +98,7 @@ def test_gridworld_greedy_play_earns_the_optimal_value():
 def test_gridworld_refuses_nonsense():
     with pytest.raises(ValueError, match="size = 1; expected at least 2"):
         envs.make("gridworld", size=1)
-    with pytest.raises(ValueError, match=r"slip = 1\.5; expected a probability"):
+    with pytest.raises(ValueError, match=r"slip = 1\.5; expected at most 1"):
         envs.make("gridworld", slip=1.5)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from pbrl import registry
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.segments import GroundTruthError, Segments
 from pbrl.teachers.bpref import composed, equal, mistake, myopic, oracle, skip, stochastic
@@ -274,11 +275,23 @@ def test_thresholds_need_the_scale_of_episodes() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"gamma": 0.0}, {"gamma": 1.1}, {"beta": 0.0}, {"eps_mistake": 1.5}, {"eps_skip": -1}]
+    "wrong",
+    [
+        {"gamma": 0.0},
+        {"gamma": 1.1},
+        {"beta": 0.0},
+        {"beta": math.inf},
+        {"eps_mistake": 1.5},
+        {"eps_skip": -1},
+        {"eps_equal": math.nan},
+    ],
 )
-def test_settings_out_of_range_are_refused(wrong) -> None:
-    with pytest.raises(ConfigError, match=f"= {next(iter(wrong.values()))}; expected"):
-        composed(**wrong)
+def test_settings_out_of_range_are_refused_by_plan_and_cell(wrong) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"'composed': {name} = .*; expected a number"):
+        registry.make("teacher", {"name": "composed", **wrong})
+    with pytest.raises(ConfigError, match=f"'composed': {name} = .*; expected a number"):
+        registry.check_parameters(registry.describe("teacher", "composed"), wrong, "here")
 
 
 def test_a_teacher_without_ground_truth_says_so() -> None:
