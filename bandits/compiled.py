@@ -318,7 +318,9 @@ def _presets(algorithm: Any) -> dict[str, Any]:
 
 def builder(algorithm: Any, K: int, T: int) -> tuple[Callable[[Any], Any], StateType]:
     """(how compiled code makes the state from `parameters(algorithm)`, the state's numba type)."""
-    sample = _copy(algorithm)
+    sample, K = _copy(algorithm), min(K, 2)
+    if hasattr(sample, "features"):
+        sample.features = sample.features[:K]
     sample.start(K, T, np.random.default_rng(0))  # only the types of its attributes are used
     state = _state(sample)
     return maker(state, _presets(algorithm)), state

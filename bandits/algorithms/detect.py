@@ -109,7 +109,7 @@ class DETECT:
         self.K, self.T = K, T
         exploration, w, self.b = self.constants(K, T)
         self.exploration = int(math.floor(min(exploration, float(T))))
-        self.windows.start(K * K, w)
+        self.windows.start(K, w)  # of the opponents: the frozen arm is the same in all duels
         self.alg.start(K, T, rng)
         self.t = 0  # duels observed since the last restart
         self.I = -1  # the frozen arm, when exploration has ended
@@ -143,7 +143,7 @@ class DETECT:
             self.alg.observe(i, j, won)
             return
         self.J = self.following(self.J)
-        if self.windows.push(self.K * i + j, won) > self.b:
+        if self.windows.push(j if i == self.I else i, won) > self.b:
             self.windows.clear()
             self.resets += 1
             self.t, self.I = 0, -1

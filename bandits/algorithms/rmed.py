@@ -40,7 +40,7 @@ class RMED:
 
     I_i = sum of N_ij d(p_ij, 1/2) over the opponents j with p_ij <= 1/2; f(K) = 0.3 K^1.01. LC
     (this round), LR (still to come in it) and LN (next round) are the paper's names. Needs a
-    Condorcet winner.
+    Condorcet winner. O(K) per duel; 3 K^2 numbers.
     """
 
     variant: int = RMED1
@@ -83,9 +83,8 @@ class RMED:
         self.b = np.full(K, -1)  # RMED2FH: the cheapest opponents, found after the first phase
         self.wanted = self.first_draws(T)  # draws that every pair must have
         self.first_phase = K > 1
-        self.in_round = (
-            False  # whether the duel to come is one of the round, none to reach `wanted`
-        )
+        self.at_i, self.at_j = 0, 1  # pairs before this one, in order, have them
+        self.in_round = False  # whether the duel to come is one of the round, none for `wanted`
 
     def choose(self, rng: Any) -> tuple[int, int]:
         if self.variant == RMED2 and self.t >= 3:
@@ -93,11 +92,15 @@ class RMED:
             wanted = int(math.ceil(self.alpha * math.log(math.log(self.t + 1))))
             if wanted > self.wanted:
                 self.wanted, self.first_phase = wanted, True
+                self.at_i, self.at_j = 0, 1
         if self.first_phase:
-            for i in range(self.I.size):
-                for j in range(i + 1, self.I.size):
-                    if self.N[i, j] < self.wanted:
-                        return i, j
+            while self.at_i < self.I.size - 1:
+                if self.N[self.at_i, self.at_j] < self.wanted:
+                    return self.at_i, self.at_j
+                self.at_j += 1
+                if self.at_j == self.I.size:
+                    self.at_i += 1
+                    self.at_j = self.at_i + 1
             self.first_phase = False
             if self.variant == RMED2FH:
                 for i in range(self.I.size):

@@ -112,12 +112,8 @@ class NaiveCCB(Counting):
         if rng.random() < 0.25:
             pairs = [(i, j) for i in range(self.K) for j in sorted(self.rivals[i])]
             pairs = [(i, j) for i, j in pairs if L[i, j] <= 0.5 <= U[i, j]]
-            chosen = None
-            for count, pair in enumerate(pairs, start=1):
-                if rng.integers(count) == 0:
-                    chosen = pair
-            if chosen:
-                return chosen
+            if pairs:
+                return pairs[rng.integers(len(pairs))]
         if self.B & C and rng.random() < 2 / 3:
             C = self.B & C
         c = one_of(sorted(C), rng)

@@ -177,7 +177,9 @@ def test_merge_rucb_keeps_the_logarithm_of_a_constant_that_overflows():
 
 def test_ccb_judges_all_arms_anew_in_the_duel_after_it_forgot():
     a, draws = started("ccb", 3, 1000)
+    a.choose(draws)
     a.loss[1, 0] = a.loss[2, 0] = 1e9  # arm 0 surely beats both others
+    a.flip[:] = a.next_flip = 0.0
     a.B[:] = [False, True, False]  # the only arm left is not a winner, so everything is forgotten
     a.choose(draws)
     assert a.B.all()
