@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-FIELDS = ("matrices", "starts", "order", "truth", "features", "utilities")  # of a problem
+FIELDS = ("matrices", "starts", "order", "truth", "features", "utilities", "notes")
 TOLERANCE = 1e-6  # published tables are rounded, so their two halves may miss 1 by a little
 
 
@@ -25,6 +25,7 @@ class Problem:
     truth     float64 [M, K, K]   what regret is measured by; not `matrices` if feedback is corrupt
     features  float64 [K, d]      what a contextual algorithm may know of each arm, or None
     utilities float64 [K]         what the arms are worth, when preferences come from that, or None
+    notes     str, ...            what a reader of results must know of the problem
 
     Raises ValueError when a matrix is not a preference matrix, starts do not increase from 0, or
     something has another length than it should.
@@ -36,6 +37,7 @@ class Problem:
     truth: "np.ndarray | Later"
     features: np.ndarray | None = None
     utilities: np.ndarray | None = None
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         starts = whole_numbers(self.starts, "starts", "the first duel of each segment")
@@ -76,13 +78,17 @@ class RandomProblem:
 
 
 def stationary(
-    p: ArrayLike, features: ArrayLike | None = None, utilities: ArrayLike | None = None
+    p: ArrayLike,
+    features: ArrayLike | None = None,
+    utilities: ArrayLike | None = None,
+    *,
+    notes: Sequence[str] = (),
 ) -> Problem:
     """The problem in which the matrix p [K, K] always holds.
 
     Raises ValueError when p is not a preference matrix, or `Problem` refuses something else.
     """
-    return piecewise([p], starts=[0], features=features, utilities=utilities)
+    return piecewise([p], [0], features=features, utilities=utilities, notes=notes)
 
 
 def piecewise(
@@ -93,12 +99,13 @@ def piecewise(
     truth: "ArrayLike | Later | None" = None,
     features: ArrayLike | None = None,
     utilities: ArrayLike | None = None,
+    notes: Sequence[str] = (),
 ) -> Problem:
     """The problem in which matrices[order[s]] holds from duel starts[s] on (order: 0..S-1 if None).
 
     Raises ValueError as `Problem` does.
     """
-    given: Any = (matrices, starts, order, truth, features, utilities)
+    given: Any = (matrices, starts, order, truth, features, utilities, notes)
     return as_problem(SimpleNamespace(**dict(zip(FIELDS, given, strict=True))))
 
 
@@ -110,7 +117,7 @@ def as_problem(given: Any) -> Problem:
     if isinstance(given, Problem):
         return given
     found: list[Any] = [getattr(given, name, None) for name in FIELDS]
-    matrices, starts, order, truth, features, utilities = found
+    matrices, starts, order, truth, features, utilities, notes = found
     if matrices is None or starts is None:
         raise ValueError(
             f"found {type(given).__name__} without matrices and starts; expected a problem, such "
@@ -118,7 +125,7 @@ def as_problem(given: Any) -> Problem:
         )
     order = np.arange(len(starts)) if order is None and np.ndim(starts) else order
     truth = matrices if truth is None else truth
-    return Problem(matrices, starts, order, truth, features, utilities)
+    return Problem(matrices, starts, order, truth, features, utilities, notes or ())
 
 
 def drawn(

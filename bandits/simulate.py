@@ -10,6 +10,7 @@
                                    duels are drawn from (corrupted feedback); optional: `matrices`
     features : float64 [K, d]      what a contextual algorithm is told of each arm; optional
     utilities: float64 [K]         what the arms are worth; optional
+    notes    : list of str         what a reader of results must know of it; optional
 
 A stationary problem has M = S = 1. Drifting and adversarial ones have many segments, down to one
 duel long. A problem whose instance is random may instead have `sample(rng: np.random.Generator) ->

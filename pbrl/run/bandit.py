@@ -77,7 +77,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
         "duels_per_second": rate,
         "compile_seconds": compile_seconds,
         **_facts(problem, horizon),
-        "notes": _notes(seen, repetitions),
+        "notes": [*getattr(problem, "notes", ()), *_notes(seen, repetitions)],
     }
 
 

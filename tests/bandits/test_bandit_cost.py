@@ -15,7 +15,7 @@ from bandits.rng import generator
 from bandits.simulate import LABELS, PROBLEM, simulate
 from pbrl import registry
 
-NAMES = [n for n in registry.names("problem") if n != "csv"]
+NAMES = [n for n in registry.names("problem") if n not in ("csv", "battles")]
 
 
 class Wander:

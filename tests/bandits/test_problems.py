@@ -47,7 +47,9 @@ FAMILIES = [
     *(published, random_matrices, utilities),
 ]
 NAMES = sorted(
-    n for n, f in PROBLEMS.items() if n != "csv" and f.__module__ in {m.__name__ for m in FAMILIES}
+    n
+    for n, f in PROBLEMS.items()
+    if n not in ("csv", "battles") and f.__module__ in {m.__name__ for m in FAMILIES}
 )
 
 
