@@ -231,9 +231,8 @@ class Transition(Protocol):
 class Episodes:
     """The `capacity` most recent complete episodes, and the one being recorded (never sampled).
 
-    The default of 100 is PEBBLE's (B-Pref code). Episodes may differ in length up to `horizon`;
-    see the note on variable horizons at the top of this file. One episode is moved to `device`
-    when it is complete.
+    Episodes may differ in length up to `horizon`; see the note on variable horizons at the top of
+    this file. One episode is moved to `device` when it is complete.
     """
 
     def __init__(
@@ -242,7 +241,7 @@ class Episodes:
         act_dim: int,
         *,
         horizon: int,
-        capacity: int = 100,
+        capacity: int,
         device: str | torch.device = "cpu",
     ) -> None:
         self.horizon, self.capacity = horizon, capacity

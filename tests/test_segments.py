@@ -165,7 +165,7 @@ def test_asking_too_early_too_long_or_past_the_horizon_is_explained() -> None:
         recorded([]).sample(1, 2, rng)
     with pytest.raises(ConfigError, match="at most 6"):
         recorded([6]).sample(1, 7, rng)
-    episodes = Episodes(3, 2, horizon=2)
+    episodes = Episodes(3, 2, horizon=2, capacity=4)
     step = Step(np.zeros(3), np.zeros(2), 0.0, np.zeros(3), False, False)
     episodes.add(step)
     episodes.add(step)

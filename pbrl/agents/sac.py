@@ -48,8 +48,8 @@ class SAC(stable_baselines3.SAC):
     Unlike SB3's, the temperature may have its own learning rate, and `target_update_interval`
     counts updates (SB3 counts within one `train` call, so one update per step ignores it).
 
-    Raises ConfigError for observations that are not a flat Box, actions not a Box in [-1, 1] and
-    a batch size below 1.
+    `pbrl.methods.sac.Config` has the ranges and defaults of its settings. Raises ConfigError for
+    observations that are not a flat Box and actions not a Box in [-1, 1].
     """
 
     log_ent_coef: Tensor
@@ -64,17 +64,15 @@ class SAC(stable_baselines3.SAC):
         seed: int,
         device: str | torch.device = "cpu",
         capacity: int,
-        net_arch: Iterable[int] = (256, 256),
-        batch_size: int = 256,
-        learning_rate: float = 3e-4,
-        temperature: float = 0.1,
-        temperature_lr: float = 3e-4,
-        gamma: float = 0.99,
-        tau: float = 0.005,
-        target_update_interval: int = 1,
+        net_arch: Iterable[int],
+        batch_size: int,
+        learning_rate: float,
+        temperature: float,
+        temperature_lr: float,
+        gamma: float,
+        tau: float,
+        target_update_interval: int,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size = {batch_size}; expected at least 1 transition")
         self.obs_dim, self.act_dim = flat_dims(observation_space, action_space)
         super().__init__(
             "MlpPolicy",

@@ -16,11 +16,12 @@ import numpy as np
 from pbrl import registry, sessions
 from pbrl.agents.exploration import StateEntropy
 from pbrl.agents.replay import Batch
-from pbrl.agents.sac import SAC
+from pbrl.methods.sac import sac_agent
 from pbrl.rewards.ensemble import RewardEnsemble
 from pbrl.segments import Episodes, Preferences
 
 if TYPE_CHECKING:
+    from pbrl.methods.pebble import Config
     from pbrl.run import Run
 
 
@@ -39,23 +40,9 @@ class Parts:
     "Gets all transitions and the session's number, from 0; returns facts for the session's row."
 
 
-def train(run: "Run", cfg: Any, parts: Parts) -> None:
+def train(run: "Run", cfg: "Config", parts: Parts) -> None:
     """Explore, ask, learn the reward, relabel, and learn the policy from it."""
-    agent = SAC(
-        run.observation_space,
-        run.action_space,
-        seed=run.torch_seed("agent"),
-        device=run.device,
-        capacity=cfg.steps,
-        net_arch=[cfg.hidden] * cfg.layers,
-        batch_size=cfg.batch_size,
-        learning_rate=cfg.learning_rate,
-        temperature=cfg.temperature,
-        temperature_lr=cfg.temperature_lr,
-        gamma=cfg.gamma,
-        tau=cfg.tau,
-        target_update_interval=cfg.target_update_interval,
-    )
+    agent = sac_agent(run, cfg)
     dims, horizon, reward = (agent.obs_dim, agent.act_dim), run.spec.horizon, parts.reward
     labels = Preferences(*dims, length=cfg.segment_length, device=run.device)
     # Without a limit there is room for all episodes, or the latest where some end early.
@@ -100,7 +87,7 @@ def train(run: "Run", cfg: Any, parts: Parts) -> None:
 
         if step >= switch:
             agent.update(agent.sample())
-        elif step >= cfg.seed_steps:
+        elif step >= max(cfg.seed_steps, cfg.entropy_k):
             batch = agent.sample()
             bonus = entropy.bonus(batch.obs, agent.replay.all().obs)
             agent.update(batch._replace(reward=bonus))

@@ -16,84 +16,59 @@ each setting.
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from annotated_types import Ge, Gt
 
 from pbrl import registry
 from pbrl.agents.sac import flat_dims
-from pbrl.methods import loop
+from pbrl.methods import loop, sac
 from pbrl.rewards.ensemble import RewardEnsemble, RewardNet
 
 if TYPE_CHECKING:
     from pbrl.run import Run
 
 
-class Config(BaseModel):
-    """CPU-scale defaults; in brackets what B-Pref published for its tasks."""
+class Config(sac.Config):
+    """The settings of SAC and these; CPU-scale defaults, in brackets what B-Pref published."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = 5000
-    "Environment steps (500 k walker, 1 M quadruped and Meta-World)."
-    labels: int = 200
+    labels: Annotated[int, Ge(1)] = 200
     "Label budget; a query the teacher skips also spends it (500 to 20,000)."
 
-    seed_steps: int = 250
-    "Steps of uniform random actions (1,000)."
-    unsup_steps: int = 750
+    unsup_steps: Annotated[int, Ge(0)] = 750
     "Steps of exploration rewarded by state entropy (9,000)."
-    entropy_k: int = 5
+    entropy_k: Annotated[int, Ge(1)] = 5
     "Neighbor, among all states so far, whose distance is the entropy bonus (5)."
-    reset_updates: int = 100
+    reset_updates: Annotated[int, Ge(0)] = 100
     "Updates right after the switch to the learned reward (100)."
 
-    label_interval: int = 250
+    label_interval: Annotated[int, Ge(1)] = 250
     "Steps between feedback sessions (20,000 walker, 30,000 quadruped, 5,000 Meta-World)."
-    labels_per_session: int = 20
+    labels_per_session: Annotated[int, Ge(1)] = 20
     "Queries per session (50 to 200)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
     "Session size over time (constant)."
     query: Annotated[str | dict[str, Any], registry.Names("query")] = "disagreement"
     "How queries are chosen, after the first session, which is uniform (six rules compared)."
-    query_candidates: int = 10
+    query_candidates: Annotated[int, Ge(1)] = 10
     "Candidate pairs drawn per query (10)."
-    segment_length: int = 10
+    segment_length: Annotated[int, Ge(1)] = 10
     "Steps of a segment (50)."
-    episodes_kept: int = 100
-    "Most recent complete episodes that segments are drawn from (100)."
+    episodes_kept: Annotated[int, Ge(1)] | None = 100
+    "Most recent complete episodes that segments are drawn from, null for all (100)."
 
-    reward_epochs: int = 50
+    reward_epochs: Annotated[int, Ge(1)] = 50
     "Epochs of reward training per session at most; fewer above 97 % accuracy (50 DMC, 10 MW)."
-    reward_lr: float = 1e-3
+    reward_lr: Annotated[float, Gt(0)] = 1e-3
     "Learning rate of the reward ensemble (3e-4)."
-    reward_batch: int = 32
+    reward_batch: Annotated[int, Ge(1)] = 32
     "Pairs per minibatch (128)."
-    reward_hidden: int = 64
+    reward_hidden: Annotated[int, Ge(1)] = 64
     "Width of the reward networks (256)."
-    reward_layers: int = 3
+    reward_layers: Annotated[int, Ge(1)] = 3
     "Hidden layers of the reward networks (3)."
-    members: int = 3
+    members: Annotated[int, Ge(1)] = 3
     "Reward networks in the ensemble (3)."
     loss: Annotated[str | dict[str, Any], registry.Names("loss", among=("pair", "tie"))] = "sigmoid"
     "On pairs of segment scores: a name, or {name: robust, eps: 0.1} (cross-entropy: 'sigmoid')."
-
-    hidden: int = 64
-    "Width of the hidden layers of actor and critics (1024 DMC, 256 Meta-World)."
-    layers: int = 2
-    "Hidden layers of actor and critics (2 DMC, 3 Meta-World)."
-    batch_size: int = 64
-    "Transitions per update (1024 DMC, 512 Meta-World)."
-    learning_rate: float = 1e-3
-    "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 0.5
-    "Initial entropy temperature (0.1)."
-    temperature_lr: float = 3e-4
-    "Learning rate of the log temperature (1e-4)."
-    gamma: float = 0.99
-    "Discount (0.99)."
-    tau: float = 0.01
-    "Step of the target critics towards the critics (0.005)."
-    target_update_interval: int = 1
-    "Updates between steps of the target critics (2)."
 
 
 def reward_ensemble(run: "Run", cfg: Config) -> RewardEnsemble:

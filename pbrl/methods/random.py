@@ -1,8 +1,9 @@
 """Uniformly random actions: the floor that normalized returns are measured from."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict
 
 from pbrl import registry
@@ -16,7 +17,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = 5000
+    steps: Annotated[int, Ge(1)] = 5000
     "Environment steps."
 
 

@@ -3,9 +3,10 @@
 B-Pref divides the return of PEBBLE by that of SAC with the same networks and learning rates.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 from pydantic import BaseModel, ConfigDict
 
 from pbrl import registry
@@ -16,38 +17,38 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """CPU-scale defaults; the published numbers of B-Pref stand behind each field."""
+    """CPU-scale defaults; in brackets what B-Pref published, for PEBBLE too where that differs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    steps: int = 5000
-    "Environment steps (B-Pref: 1 M)."
-    seed_steps: int = 250
-    "Steps of uniform random actions before the first update (B-Pref: 5,000)."
-    hidden: int = 64
-    "Width of the hidden layers of actor and critics (B-Pref: 1024 on DMC, 256 on Meta-World)."
-    layers: int = 2
-    "Hidden layers of actor and critics (B-Pref: 2 on DMC, 3 on Meta-World)."
-    batch_size: int = 64
-    "Transitions per update (B-Pref: 1024 on DMC, 512 on Meta-World)."
-    learning_rate: float = 1e-3
-    "Of actor and critics (B-Pref: 5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
-    temperature: float = 0.5
-    "Initial entropy temperature (B-Pref: 0.1)."
-    temperature_lr: float = 3e-4
-    "Learning rate of the log temperature (B-Pref: 1e-4)."
-    gamma: float = 0.99
-    "Discount (B-Pref: 0.99)."
-    tau: float = 0.01
-    "Step of the target critics towards the critics (B-Pref: 0.005)."
-    target_update_interval: int = 1
-    "Updates between steps of the target critics (B-Pref: 2)."
+    steps: Annotated[int, Ge(1)] = 5000
+    "Environment steps (1 M; PEBBLE on walker 500 k)."
+    seed_steps: Annotated[int, Ge(0)] = 250
+    "Steps of uniform random actions (5,000; PEBBLE 1,000)."
+
+    hidden: Annotated[int, Ge(1)] = 64
+    "Width of the hidden layers of actor and critics (1024 DMC, 256 Meta-World)."
+    layers: Annotated[int, Ge(0)] = 2
+    "Hidden layers of actor and critics (2 DMC, 3 Meta-World)."
+    batch_size: Annotated[int, Ge(1)] = 64
+    "Transitions per update (1024 DMC, 512 Meta-World)."
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    "Of actor and critics (5e-4 walker, 1e-4 quadruped, 3e-4 Meta-World)."
+    temperature: Annotated[float, Gt(0)] = 0.5
+    "Initial entropy temperature (0.1)."
+    temperature_lr: Annotated[float, Ge(0)] = 3e-4
+    "Learning rate of the log temperature, 0 to keep it (1e-4)."
+    gamma: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    "Discount (0.99)."
+    tau: Annotated[float, Interval(gt=0, le=1)] = 0.01
+    "Step of the target critics towards the critics (0.005)."
+    target_update_interval: Annotated[int, Ge(1)] = 1
+    "Updates between steps of the target critics (2)."
 
 
-@registry.method("sac", labels=False)
-def train(run: "Run", cfg: Config) -> None:
-    """Act, store the true reward, update once per step."""
-    agent = SAC(
+def sac_agent(run: "Run", cfg: Config) -> SAC:
+    """An agent for the run's environment that remembers the whole run."""
+    return SAC(
         run.observation_space,
         run.action_space,
         seed=run.torch_seed("agent"),
@@ -62,6 +63,12 @@ def train(run: "Run", cfg: Config) -> None:
         tau=cfg.tau,
         target_update_interval=cfg.target_update_interval,
     )
+
+
+@registry.method("sac", labels=False)
+def train(run: "Run", cfg: Config) -> None:
+    """Act, store the true reward, update once per step."""
+    agent = sac_agent(run, cfg)
     random_actions = run.rng("random actions")
     run.track(agent=agent)
 

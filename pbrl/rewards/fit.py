@@ -93,10 +93,8 @@ def fit(
     trained on and left out of the accuracy (in B-Pref they count as errors and disable the stop).
 
     Raises FloatingPointError as soon as a score or, in the end, a weight is not finite, ConfigError
-    for labels or scores the loss refuses and for a batch size below 1.
+    for labels or scores the loss refuses.
     """
-    if batch_size < 1:
-        raise ConfigError(f"reward_batch = {batch_size}; expected at least 1 pair")
     if len(preferences) == 0:
         return Fit(epochs=0, loss=math.nan, accuracy=math.nan)
     pairs, mask = _paired_inputs(preferences)

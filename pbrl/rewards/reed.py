@@ -171,13 +171,12 @@ class Dynamics:
         ten sessions of walker-walk take about 1.3 million. The loss is the mean over members and
         over all that is held out, `batch_size` at a time, which the contrastive one depends on.
 
-        Raises ConfigError for a batch size below 1 and without transitions.
+        Raises ConfigError without transitions.
         """
-        if batch_size < 1 or len(obs) == 0:
+        if len(obs) == 0:
             raise ConfigError(
-                f"a dynamics phase found sfc_batch = {batch_size} and {len(obs)} transitions; "
-                "expected at least 1 of each: raise sfc_batch, or seed_steps so that the first "
-                "session comes later"
+                "a dynamics phase found no transitions; expected some: raise seed_steps, so that "
+                "the first session comes later"
             )
         n, device = len(obs), obs.device
         order = torch.randperm(n, generator=self.generator, device=device)

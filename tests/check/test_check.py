@@ -33,7 +33,7 @@ class Agent:
 @registry.method("NAME")
 def train(run, cfg: Config):
     agent, rng, count = Agent(), run.rng("actions"), 0
-    episodes = Episodes(4, 2, horizon=run.spec.horizon)
+    episodes = Episodes(4, 2, horizon=run.spec.horizon, capacity=100)
     run.track(agent=agent, episodes=episodes)
     for step in run.loop(cfg.steps):
         moved = run.step(rng.uniform(-1, 1, 2).astype(np.float32))

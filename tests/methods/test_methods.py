@@ -4,20 +4,22 @@ That they resume exactly and never see the true reward is tested with `pbrl chec
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from annotated_types import Ge
 
 import pbrl.run.run as run_module
 from pbrl import registry, sessions
 from pbrl.agents.exploration import StateEntropy
 from pbrl.agents.sac import SAC
 from pbrl.check import method as check
-from pbrl.errors import CellError
+from pbrl.errors import CellError, ConfigError
 from pbrl.methods import pebble, reed, sac
+from pbrl.registry.annotations import bounds
 from pbrl.run import execute
 from pbrl.run.signals import Interrupted, Stop
 from pbrl.segments import Preferences
@@ -90,6 +92,27 @@ def test_settings_are_frozen_known_and_explained(module) -> None:
         assert parameter.default == module.Config.model_fields[name].default
 
 
+@pytest.mark.parametrize("method", ["sac", *LEARNERS])
+@pytest.mark.parametrize("end", ["ge", "le"])
+def test_what_the_ranges_allow_runs(method: str, end: str) -> None:
+    """Every setting at the end of its range, as far as the range has that end."""
+    parameters = registry.describe("method", method).parameters
+    limits = {n: bounds(p.type).get(end) for n, p in parameters.items()}
+    ends = {name: limit for name, limit in limits.items() if limit is not None}
+    ends |= {"steps": 150, "hidden": 2}
+    if method != "sac":
+        ends |= {"unsup_steps": 110, "labels": 3, "query": "entropy"}
+    rows, _ = cell(method, **ends)
+    assert all(math.isfinite(row["return"]) for row in rows if row["event"] == "eval")
+
+
+@pytest.mark.parametrize("module", [sac, pebble, reed])
+def test_a_cell_refuses_what_the_ranges_exclude(module) -> None:
+    for name, value in {"gamma": 1.0, "tau": 0.0, "hidden": 0, "learning_rate": math.inf}.items():
+        with pytest.raises(ValueError, match=name):
+            module.Config(**{name: value})
+
+
 @pytest.mark.parametrize("module", [pebble, reed])
 def test_the_default_budget_can_be_spent(module) -> None:
     settings = module.Config().model_dump()
@@ -127,6 +150,20 @@ def test_the_first_session_is_uniform_the_next_follow_the_rule(query: str, monke
     assert called == [("uniform", 6, 6), (query, 30, 6)]
     assert result["counts"]["answered"] == 12
     assert len(session_rows(rows)) == 2
+
+
+def test_a_query_with_a_parameter_of_its_own(monkeypatch) -> None:
+    asked = []
+
+    def last(first, second, n, *, k: Annotated[int, Ge(1)] = 1, **context):
+        asked.append((n, k, sorted(context)))
+        return torch.arange(len(first))[-n * k :: k]
+
+    with registry.temporarily("query", "test-last", last):
+        cell("pebble", query={"name": "test-last", "k": 3})
+        with pytest.raises(ConfigError, match="k = 0; expected a whole number of at least 1"):
+            cell("pebble", query={"name": "test-last", "k": 0})
+    assert asked == [(n, 3, ["labeled", "reward", "rng"]) for n in (6, 6, 2)]
 
 
 def test_a_session_in_which_every_question_is_skipped() -> None:
@@ -279,7 +316,7 @@ def test_only_true_terminals_end_the_bootstrap(method: str, tracked, brittle: st
 @pytest.mark.parametrize("method", LEARNERS)
 def test_a_reward_that_diverges_stops_the_run(method: str) -> None:
     with pytest.raises(FloatingPointError, match="lower reward_lr"):
-        cell(method, reward_lr=math.inf)
+        cell(method, reward_lr=1e30)
 
 
 # --- resuming -----------------------------------------------------------------------------------

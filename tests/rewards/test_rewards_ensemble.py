@@ -195,8 +195,6 @@ def test_what_the_loss_refuses_is_an_error_of_the_configuration() -> None:
     data.add(segments(1, seed=50), segments(1, seed=51), torch.tensor([0.5]))
     with pytest.raises(ConfigError, match="has no ties"):
         make(loss="dpo_shift").fit(data, epochs=1)
-    with pytest.raises(ConfigError, match="reward_batch = 0"):
-        make(batch_size=0).fit(data, epochs=1)
 
 
 def test_the_global_stream_is_not_touched() -> None:
