@@ -1,6 +1,7 @@
 """What all curves share: a mean with its band or its runs, and the note that says which."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,35 +12,46 @@ from pbrl.report.study import Bandit, Line
 
 MOST_LINES = 8  # that a panel of the usual size holds
 MOST_PANELS = 8  # per figure, which then fills a page; more go to a second one
-DOTTED = (0, (0.8, 1.4))
-TRAINING = "training episodes since the evaluation before"
 
 
 def draw_mean(
-    axis: Axes, x: np.ndarray, values: np.ndarray, look: style.LineStyle, label: str
+    axis: Axes,
+    x: np.ndarray,
+    values: np.ndarray,
+    look: style.LineStyle,
+    label: str,
+    *,
+    among: int,
 ) -> None:
-    """Mean of `values` [points, runs] over runs, with its interval, or the runs where few."""
+    """Mean of `values` [points, runs] over runs, with its interval, or the runs where few.
+
+    The more lines it is among, the lighter is what surrounds it.
+    """
+    light = min(1.0, MOST_LINES / among)
     axis.plot(x, values.mean(axis=-1), label=label, **look.line)
     if values.shape[-1] >= statistics.ENOUGH_RUNS:
         low, high = statistics.mean_interval([values])
-        axis.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
+        axis.fill_between(x, low, high, color=look.color, alpha=0.15 * light, linewidth=0)
     elif values.shape[-1] > 1:
-        axis.plot(x, values, color=look.color, linewidth=0.6, alpha=0.55)
+        axis.plot(x, values, color=look.color, linewidth=0.6, alpha=0.55 * light)
 
 
-def draw_training(axis: Axes, line: Line, look: style.LineStyle) -> None:
+def draw_training(axis: Axes, lines: Sequence[Line], looks: Sequence[style.LineStyle]) -> None:
     """Returns of the training episodes since the evaluation before, thin and dotted."""
-    known = np.isfinite(line.training)
-    number = known.sum(axis=-1)
-    mean = np.where(known, line.training, 0).sum(axis=-1)[number > 0] / number[number > 0]
-    axis.plot(line.steps[number > 0], mean, color=look.color, linewidth=0.9, linestyle=DOTTED)
-    if number.any() and TRAINING not in axis.get_legend_handles_labels()[1]:
-        axis.plot([], [], color=style.GRAY, linewidth=0.9, linestyle=DOTTED, label=TRAINING)
+    how: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (0.8, 1.4))}
+    for line, look in zip(lines, looks, strict=True):
+        known = np.isfinite(line.training)
+        number = known.sum(axis=-1)
+        mean = np.where(known, line.training, 0).sum(axis=-1)[number > 0] / number[number > 0]
+        axis.plot(line.steps[number > 0], mean, color=look.color, **how)
+    if any(np.isfinite(line.training).any() for line in lines):
+        axis.plot([], [], color=style.GRAY, label="in training", **how)
 
 
-def panel_height(lines: int) -> float:
-    """Inches; more where a panel holds many lines."""
-    return style.PANEL[1] * (1 if lines <= MOST_LINES else 1.6)
+def panel_size(lines: int) -> dict[str, Any]:
+    """How large panels of at most so many lines are."""
+    return {"height": style.PANEL[1] * (1 if lines <= MOST_LINES else 1.6),
+            "wide": lines > MOST_LINES}  # fmt: skip
 
 
 def numbered(name: str, number: int, pages: Sequence[object]) -> str:

@@ -15,7 +15,7 @@ from pbrl.report.curves import (
     draw_mean,
     draw_training,
     numbered,
-    panel_height,
+    panel_size,
     runs_note,
 )
 from pbrl.report.study import Line, Study
@@ -88,16 +88,17 @@ def _curves(study: Study, known: scores.Baselines, folder: Path, kind: _Kind) ->
     written = []
     for number, panels in enumerate(pages):
         most = max(len(lines) for _, lines in panels)
-        figure, axes = style.grid(len(panels), columns=2, height=panel_height(most))
+        figure, axes = style.grid(len(panels), columns=2, **panel_size(most))
         for axis, (title, lines) in zip(axes, panels, strict=True):
             style.title(axis, title)
             for line in lines:
                 found = kind.curve(line)
                 assert found is not None
                 shown = line.learner if split else line.label
-                draw_mean(axis, *found, styles[shown], shown)
-                if kind is RETURNS:
-                    draw_training(axis, line, styles[shown])
+                draw_mean(axis, *found, styles[shown], shown, among=len(lines))
+            if kind is RETURNS:
+                looks = [styles[line.learner if split else line.label] for line in lines]
+                draw_training(axis, lines, looks)
             if kind is EFFICIENCY:
                 _draw_truth(axis, known, lines, styles)
             axis.set_xlabel(_against(kind, lines))
@@ -110,6 +111,8 @@ def _curves(study: Study, known: scores.Baselines, folder: Path, kind: _Kind) ->
         notes = [runs_note(here, "seed")]
         if kind is EFFICIENCY:
             notes.append("Each point: the last evaluation with no more labels answered.")
+        if kind is RETURNS and any(np.isfinite(line.training).any() for line in here):
+            notes.append("In training: mean of the episodes since the evaluation before.")
         style.finish(figure, axes, [*notes, *study.notes_on(here), *study.problems()])
         written += style.save(figure, folder, numbered(kind.name, number, pages))
     return written
@@ -176,23 +179,28 @@ def _styles(study: Study) -> dict[str, style.LineStyle]:
 
 def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[Path]:
     """Share of runs above each score, averaged over tasks, a line per learner on all tasks."""
-    styles = _styles(study)
-    complete = {k: v for k, v in compared.scores.items() if len(v) == len(compared.tasks)}
-    complete = {k: v for k, v in complete.items() if k != scores.RANDOM}
+    styles, split = _styles(study), _is_split(study)
+    line_of = {line.label: line for line in study.lines}
+    wanted = [x for x in compared.scores if not scores.is_random(line_of[x])]
+    complete = {x: compared.scores[x] for x in wanted if compared.is_complete(x)}
     if not complete:
         return []
     pooled = np.concatenate([run for v in complete.values() for run in v.values()])
     thresholds = np.linspace(min(0.0, pooled.min()), max(1.0, pooled.max()) * 1.02, 101)
-    split, line_of = _is_split(study), {line.label: line for line in study.lines}
     teachers = list(dict.fromkeys(x.teacher for x in study.lines if x.teacher)) if split else [""]
-    figure, axes = style.grid(len(teachers), columns=2)
-    for axis, teacher in zip(axes, teachers, strict=True):
-        for label in sorted(complete, key=lambda name: line_of[name].teacher != ""):
-            if split and line_of[label].teacher not in ("", teacher):
-                continue
+    panels = [
+        [x for x in sorted(complete, key=lambda x: line_of[x].asks)
+         if not split or line_of[x].teacher in ("", teacher)]
+        for teacher in teachers
+    ]  # fmt: skip
+    most = max(map(len, panels))
+    shaded = most <= MOST_LINES  # more intervals would hide each other
+    figure, axes = style.grid(len(panels), columns=2, **panel_size(most))
+    for axis, teacher, labels in zip(axes, teachers, panels, strict=True):
+        for label in labels:
             shown = line_of[label].learner if split else label
             samples = list(complete[label].values())
-            _draw_profile(axis, thresholds, samples, styles[shown], shown)
+            _draw_profile(axis, thresholds, samples, styles[shown], shown, shaded=shaded)
         style.title(axis, f"{teacher} teacher" if split else "")
         axis.set_xlabel(f"score: {compared.scale}")
         axis.set_ylabel("share of runs above score")
@@ -201,9 +209,9 @@ def _profiles(study: Study, compared: scores.Comparison, folder: Path) -> list[P
     runs = sorted({run.shape[-1] for v in complete.values() for run in v.values()})
     number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     seeds = f"{tasks}, {number} seed" + ("." if runs == [1] else "s each.")
-    if runs[-1] >= statistics.ENOUGH_RUNS:
+    if shaded and runs[-1] >= statistics.ENOUGH_RUNS:
         seeds = f"{seeds[:-1]}; shaded: Wilson's 95 % interval at each score, from 5 seeds on."
-    left_out = sorted(set(compared.scores) - set(complete) - {scores.RANDOM})
+    left_out = sorted(set(wanted) - set(complete))
     partial = [f"Not on every task, so not drawn: {'; '.join(left_out)}."] if left_out else []
     style.finish(figure, axes, [seeds, *partial, *study.problems()])
     return style.save(figure, folder, "profiles")
@@ -215,10 +223,12 @@ def _draw_profile(
     samples: list[np.ndarray],
     look: style.LineStyle,
     label: str,
+    *,
+    shaded: bool,
 ) -> None:
     share = statistics.performance_profile(samples, thresholds)
     axis.step(thresholds, share, where="post", label=label, **look.line)
-    if min(task.shape[-1] for task in samples) >= statistics.ENOUGH_RUNS:
+    if shaded and min(task.shape[-1] for task in samples) >= statistics.ENOUGH_RUNS:
         low, high = statistics.profile_interval(samples, thresholds)
         axis.fill_between(
             thresholds, low, high, step="post", color=look.color, alpha=0.12, linewidth=0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,9 +69,7 @@ def _digits(size: float) -> int:
 def _markdown(tables: Sequence[Table]) -> str:
     parts = []
     for one in tables:
-        cells = [
-            [shown(row.get(c), c).replace("|", "\\|") for c in one.columns] for row in one.rows
-        ]
+        cells = [[_plain_markdown(shown(row.get(c), c)) for c in one.columns] for row in one.rows]
         widths = [
             max(3, len(column), *(len(row[i]) for row in cells))
             for i, column in enumerate(one.columns)
@@ -85,11 +84,20 @@ def _markdown(tables: Sequence[Table]) -> str:
             )
             + "|"
         )
-        notes = [f"- {note}" for note in one.notes]
+        notes = [f"- {_plain_markdown(note)}" for note in one.notes]
         parts.append(
             "\n".join([f"## {one.title}", "", lines[0], rule, *lines[1:], "", *notes]).rstrip()
         )
     return "\n\n".join(parts) + "\n" if parts else "No cell in this folder.\n"
+
+
+# Of brackets and underscores only those that begin something, for text that stays readable.
+MARKUP = re.compile(r"[\\|<*`$~]|&(?=#?\w+;)|!?\[(?=[^\]]*\][(\[])|(?<!\w)_|_(?!\w)")
+
+
+def _plain_markdown(text: str) -> str:
+    """Text that Markdown shows as it is written: no cell ends in it, no markup begins."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def _padded(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
@@ -143,7 +151,8 @@ def _json(tables: Sequence[Table]) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": "$<$", ">": "$>$", "·": r"$\cdot$", FEW: r"$\dagger$",
+    "<": "$<$", ">": "$>$", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "\N{NO-BREAK SPACE}": "~", "·": r"$\cdot$", FEW: r"$\dagger$",
 }  # fmt: skip
 
 
@@ -166,7 +175,9 @@ def _latex(tables: Sequence[Table]) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    """Text that LaTeX sets as it is written; a bracket at its start is no argument of a row end."""
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {

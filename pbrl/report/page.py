@@ -17,19 +17,20 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-t
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top }
 th { border-bottom: 1.5px solid #444; white-space: nowrap } td { border-bottom: 1px solid #e4e4e4 }
-.n { text-align: right; white-space: nowrap }
+.n { text-align: right } .n, .s { white-space: nowrap }
 .notes { color: #555; font-size: .85rem; margin: .6rem 0 } .notes p { margin: .1rem 0 }
 .warning { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .5rem .9rem }
-figure { margin: 1.2rem 0 } img { max-width: 100%; height: auto }
+figure { margin: 1.2rem 0; overflow-x: auto }
 """
 
+SHORT = 24  # characters of a text that stays on one line
 SCREEN_DPI = 130  # 8-point text is then about as large as the page's own
 CAPTIONS = {
     "returns": "Return during training",
     "success": "Success rate during training",
     "efficiency": "Feedback efficiency: return against labels answered",
     "profiles": "Performance profiles",
-    "regret": "Regret on linear and on logarithmic axes",
+    "regret": "Regret on linear and on logarithmic axes: {}",
 }
 
 
@@ -58,7 +59,8 @@ def write(
 
 
 def _figure(path: Path) -> str:
-    caption, png = CAPTIONS[path.stem.split("-")[0]], path.read_bytes()
+    kind, _, which = path.stem.partition("-")
+    caption, png = escape(CAPTIONS[kind].format(which.replace("_", " "))), path.read_bytes()
     width = int.from_bytes(png[16:20]) * SCREEN_DPI // style.RC["savefig.dpi"]
     data = base64.b64encode(png).decode()
     return (
@@ -71,7 +73,7 @@ def _table(one: formats.Table) -> str:
     numeric = {column for column in one.columns if formats.is_number(one, column)}
 
     def cell(tag: str, column: str, text: str) -> str:
-        kind = ' class="n"' if column in numeric else ""
+        kind = ' class="n"' if column in numeric else ' class="s"' if len(text) <= SHORT else ""
         return f"<{tag}{kind}>{escape(text)}</{tag}>"
 
     head = "".join(cell("th", column, column) for column in one.columns)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pbrl.report import names, style
-from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, panel_height, runs_note
+from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, panel_size, runs_note
 from pbrl.report.study import Bandit, Study
 
 SLOPE = (
@@ -30,7 +30,7 @@ def draw(study: Study, folder: Path, regret: str) -> list[Path]:
     written = []
     for number, page in enumerate(pages):
         most = max(sum(bandit.task == task for bandit in known) for task in page)
-        figure, axes = style.grid(2 * len(page), columns=2, height=panel_height(most))
+        figure, axes = style.grid(2 * len(page), columns=2, **panel_size(most))
         for row, task in enumerate(page):
             here = [bandit for bandit in known if bandit.task == task]
             here.sort(key=lambda bandit: -bandit.regret[regret][-1].mean())  # as lines end
@@ -40,7 +40,7 @@ def draw(study: Study, folder: Path, regret: str) -> list[Path]:
         notes = [runs_note(shown, "repetition")]
         if any(bandit.lower_bound.get(regret) for bandit in shown):
             notes.append(SLOPE)
-        style.finish(figure, axes, [*notes, *study.notes_on(shown), *study.problems()])
+        style.finish(figure, axes, [*notes, *study.notes_on(study.bandits), *study.problems()])
         written += style.save(figure, folder, numbered(f"regret-{regret}", number, pages))
     return written
 
@@ -62,7 +62,8 @@ def _regret_panel(
     style.title(axis, bandits[0].task)
     for bandit in bandits:
         values = bandit.regret[regret]
-        draw_mean(axis, bandit.duels, values, styles[bandit.label], bandit.label)
+        look = styles[bandit.label]
+        draw_mean(axis, bandit.duels, values, look, bandit.label, among=len(bandits))
     changes = bandits[0].changes if len(bandits[0].changes) <= MOST_CHANGES else ()
     for i, change in enumerate(changes):
         axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,

@@ -96,6 +96,11 @@ def is_baseline(line: Line) -> bool:
     return line.config["method"]["name"] in (GROUND_TRUTH, RANDOM)
 
 
+def is_random(line: Line) -> bool:
+    """Whether a line is the random baseline of its task."""
+    return bool(line.config["method"]["name"] == RANDOM)
+
+
 Place = tuple[str, int]  # task and steps: where returns can be compared
 
 
@@ -229,6 +234,10 @@ class Comparison:
     scale: str
     scores: dict[str, dict[str, np.ndarray]]
     tasks: list[str]
+
+    def is_complete(self, label: str) -> bool:
+        """Whether a learner ran on every task."""
+        return len(self.scores[label]) == len(self.tasks)
 
 
 def comparison(study: Study, known: Baselines) -> Comparison | None:

@@ -16,12 +16,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import NullFormatter
 
 from pbrl.store.atomic import write_file
 
 PANEL = (3.45, 2.35)  # inches; a common column width
 CHARACTERS_PER_INCH = 17  # of 8-point text, for wrapping notes
+LEGEND_ENTRY = 0.68  # inches besides the text: the line, and the space to the next column
 
 BLACK, GRAY = "#000000", "#7A7A7A"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -118,11 +120,17 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def grid(panels: int, *, columns: int, height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
-    """A figure of `panels` equal axes, filled row by row; unused places stay empty."""
+def grid(
+    panels: int, *, columns: int, height: float = PANEL[1], wide: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `panels` equal axes, filled row by row; unused places stay empty.
+
+    A single panel that is `wide` takes the width of all columns.
+    """
+    width = PANEL[0] * (columns if wide else min(columns, panels))
     columns = min(columns, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(PANEL[0] * columns, height * rows))
+    figure = Figure(figsize=(width, height * rows))
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
     return figure, axes
 
@@ -138,9 +146,8 @@ def finish(figure: Figure, axes: Sequence[Axes], notes: Sequence[str]) -> None:
     legend_lines = 0
     if handles:
         labels = ["\n".join(_wrapped(label, width - 0.7)) for label in handles]
-        longest = max(len(line) for label in labels for line in label.split("\n"))
-        entry = 0.62 + longest / CHARACTERS_PER_INCH
-        columns = max(1, min(len(labels), int((width + 0.1) / entry)))
+        entry = LEGEND_ENTRY + max(_inches(line) for label in labels for line in label.split("\n"))
+        columns = max(1, min(len(labels), int(width / entry)))
         figure.legend(list(handles.values()), labels, loc="outside upper center", ncols=columns)
         tallest = max(1 + label.count("\n") for label in labels)
         legend_lines = -(-len(labels) // columns) * tallest
@@ -149,7 +156,13 @@ def finish(figure: Figure, axes: Sequence[Axes], notes: Sequence[str]) -> None:
     figure.set_figheight(figure.get_figheight() + 0.17 * legend_lines + 0.15 * len(lines))
 
 
+def _inches(text: str) -> float:
+    """Width of a line of 8-point text."""
+    return float(TextPath((0, 0), text or " ", size=8).get_extents().width) / 72
+
+
 def _wrapped(text: str, inches: float) -> list[str]:
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     return textwrap.wrap(text, int(inches * CHARACTERS_PER_INCH))
 
 

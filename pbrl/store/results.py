@@ -174,7 +174,8 @@ def _labelled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":
     import polars
 
     names = {"cell": info.id, "kind": info.config.get("kind"), **labels(info.config)}
-    columns = [polars.lit(v, dtype=polars.String).alias(k) for k, v in names.items()]
+    texts = {k: str(v).encode(errors="backslashreplace").decode() for k, v in names.items()}
+    columns = [polars.lit(v, dtype=polars.String).alias(k) for k, v in texts.items()]
     columns.append(polars.lit(info.config.get("seed"), dtype=polars.Int64).alias("seed"))
     return frame.select([*columns, *(polars.col(c) for c in frame.columns if c not in names)])
 

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import html
 import io
 import json
 import re
@@ -12,6 +13,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -43,7 +47,7 @@ def _texts(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for figure in drawn:
         assert all(t.get_fontsize() >= 8 for t in figure.findobj(match=_has_text))
         found += [t.get_text() for t in figure.findobj(match=_has_text)]
-    return "\n".join(found).replace("\n", " ")
+    return "\n".join(found).replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _has_text(artist: object) -> bool:
@@ -424,7 +428,7 @@ def test_below_five_seeds_the_runs_are_drawn_and_no_band(
     monkeypatch.setattr(Axes, "plot", lambda *a, **k: lines.extend(plot(*a, **k)) or lines[-1:])
     text = _texts(read(tmp_path), tmp_path, monkeypatch)
     thin = [line for line in lines if line.get_linewidth() < 0.8]
-    assert "training episodes since the evaluation before" in text
+    assert "In training: mean of the episodes since the evaluation before" in text
     if seeds < 5:
         assert not bands
         assert len(thin) == (2 * seeds if seeds > 1 else 0)  # in two figures
@@ -538,6 +542,60 @@ def test_latex_escapes_and_balances() -> None:
     assert r"a\_b \\" in text
     assert r"50 \% $<$\$$>$ \\" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
+
+
+HOSTILE = (
+    "SAC [ours] | a_b <b>&amp; $x$ % \\ \x1b[31m\x9b\u202e \ud800 \nnew *row* `c` [l](http://x)"
+)
+
+
+def test_hostile_labels_are_shown_as_written_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = folders.online()
+    for axis in ("env", "method", "teacher"):
+        config[axis]["label"] = HOSTILE
+    _write(tmp_path, config, notes=[HOSTILE])
+    failed = store.Cell(tmp_path, config | {"seed": 1})
+    with failed.lock():
+        failed.fail("bug", HOSTILE, traceback="", command=HOSTILE)
+    shown = (
+        r"SAC [ours] | a_b <b>&amp; $x$ % \ \x1b[31m\x9b\u202e \ud800 \nnew *row* `c` [l](http://x)"
+    )
+    outputs = {format: report.table(tmp_path, format=format) for format in formats.FORMATS}
+    outputs["html"] = report.html(tmp_path).read_text(encoding="utf-8")
+    outputs["figure"] = _texts(read(tmp_path), tmp_path, monkeypatch)
+    for format, text in outputs.items():
+        assert not [c for c in text if not c.isprintable() and c not in "\n\N{NO-BREAK SPACE}"], (
+            format
+        )
+        text.encode()
+    (row,) = json.loads(outputs["json"])["returns"]["rows"]
+    assert row["task"] == row["learner"] == row["teacher"] == shown
+    assert next(csv.DictReader(io.StringIO(outputs["csv"])))["learner"] == shown
+    assert html.escape(shown) in outputs["html"]
+    assert shown in outputs["figure"]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1))
+def test_markdown_cells_read_as_written(text: str) -> None:
+    table = formats.Table("x", "x", [{"a": text, "b": "end"}], [])
+    rendered = (
+        MarkdownIt("commonmark")
+        .enable(["table", "strikethrough"])
+        .render(formats._markdown([table]))
+    )
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
+    assert [html.unescape(cell) for cell in cells] == [text, "end"]
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=("C",)), min_size=1))
+def test_latex_cells_hold_no_bare_special(text: str) -> None:
+    escaped = formats._tex(text)
+    for known in (*formats.LATEX.values(), "{[}", "{*}"):
+        escaped = escaped.replace(known, "")
+    assert not set(escaped) & set("\\&%$#_{}~^<>")
+    assert not formats._tex(text).startswith(("[", "*"))
 
 
 def test_unknown_format_and_regret(complete: Path) -> None:
