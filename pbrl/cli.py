@@ -174,6 +174,8 @@ def plan(
         f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
     )
     terminal.say_words(f"\n{len(cells)} cells, {done} done in {root}; {about}")
+    for note in terminal.plan_notes(rows):
+        terminal.say_words(f"note: {note}")
 
 
 def _cells(

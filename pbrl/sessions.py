@@ -5,37 +5,71 @@ a budget that cannot be spent is refused instead.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 from pbrl.errors import ConfigError
 
 Kind = Literal["constant", "decay", "growth"]
+SPREAD = 0.75  # of the steps after the first session: where the last is, if no interval is given
 
 
+@cache
 def sessions(
-    *, steps: int, first: int, interval: int, per_session: int, labels: int, kind: Kind = "constant"
-) -> list[tuple[int, int]]:
+    *,
+    steps: int,
+    first: int,
+    interval: int | None,
+    per_session: int,
+    labels: int,
+    kind: Kind = "constant",
+) -> tuple[tuple[int, int], ...]:
     """(step, number of queries) of every feedback session, until the budget is spent.
 
     Sessions are at first, first + interval, ... strictly below `steps`. The size at step t of N is
     per_session times 1 (constant), (N - t) / N (decay) or N / (N - t + 1) (growth), rounded down,
-    and the last one is cut to what is left (B-Pref, `train_PEBBLE.py`).
+    and the last one is cut to what is left (B-Pref, `train_PEBBLE.py`). An interval of None is the
+    longest that spends the budget over the first SPREAD of the steps, 1 if none does.
 
     Raises ConfigError unless interval and per_session are at least 1.
     """
+    if interval is None:
+        return _spread(steps, first, per_session, labels, kind)
     if interval < 1 or per_session < 1:
         raise ConfigError(
             f"label_interval = {interval}, labels_per_session = {per_session}; expected at least 1"
         )
     found, left = [], labels
     for step in range(first, steps, interval):
+        if left == 0:
+            break
         factors = {"constant": 1.0, "decay": (steps - step) / steps}
         factors["growth"] = steps / (steps - step + 1)
         size = min(int(per_session * factors[kind]), left)
         if size > 0:
             found.append((step, size))
             left -= size
-    return found
+    return tuple(found)
+
+
+def _spread(
+    steps: int, first: int, per_session: int, labels: int, kind: Kind
+) -> tuple[tuple[int, int], ...]:
+    end = first + int(SPREAD * (steps - first))
+    sizes = {"per_session": per_session, "labels": labels, "kind": kind}
+
+    def planned(interval: int) -> tuple[tuple[int, int], ...]:
+        return sessions(steps=steps, first=first, interval=interval, **sizes)
+
+    def fits(interval: int) -> bool:
+        found = planned(interval)
+        return bool(found) and sum(size for _, size in found) == labels and found[-1][0] <= end
+
+    low, high = 1, max(2, steps - first)  # the longest interval that fits is in [low, high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return planned(low)
 
 
 def is_scheduled(config: Mapping[str, Any]) -> bool:
@@ -43,7 +77,7 @@ def is_scheduled(config: Mapping[str, Any]) -> bool:
     return {"steps", "labels", "labels_per_session", "label_interval"} <= config.keys()
 
 
-def sessions_of(config: Mapping[str, Any]) -> list[tuple[int, int]]:
+def sessions_of(config: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
     """The sessions of a method's settings: steps, labels, labels_per_session, label_interval.
 
     The first is when seed_steps and unsup_steps, where the method has them, are over.

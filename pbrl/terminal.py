@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from pbrl import sessions
+from pbrl import registry, sessions
 from pbrl.errors import shown
 from pbrl.store import labels, title
 
@@ -26,6 +26,7 @@ ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a
 
 
 MESSAGE = 2_000  # characters of a message that are shown; failure.json and the log hold more
+FEW_EPISODES = 5  # of which a first session's questions hardly differ
 FAILURES, LINES = 10, 200  # failed cells told in full, lines of a table of cells
 
 
@@ -212,13 +213,35 @@ def _plan_row(config: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     method = config.get("method", {})
     planned = sessions.sessions_of(method) if sessions.is_scheduled(method) else []
     spent = sum(size for _, size in planned)
+    episodes = planned[0][0] // _horizon(config) if planned else None
     return row | {
         "labels": spent,
         "sessions": len(planned),
+        "first_session": planned[0][0] if planned else None,
+        "last_session": planned[-1][0] if planned else None,
+        "episodes_at_first": episodes,
         "cells": 0,
         "done": 0,
         "seconds_left": 0.0,
     }
+
+
+def _horizon(config: dict[str, Any]) -> int:
+    name, parameters = registry.split(config["env"])
+    return registry.resolve("env", name).resolve(parameters).horizon
+
+
+def plan_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What a plan should be read with: learners whose first questions are about few episodes."""
+    few = [row for row in rows if row["sessions"] and row["episodes_at_first"] < FEW_EPISODES]
+    return list(
+        dict.fromkeys(
+            f"{row['learner']} on {row['task']} first asks at step {row['first_session']:,}, about "
+            f"{row['episodes_at_first']} whole episode{'s' * (row['episodes_at_first'] > 1)}; "
+            "raise unsup_steps for questions about more"
+            for row in few
+        )
+    )
 
 
 def _rates(cells: "list[Cell]") -> dict[str, float]:

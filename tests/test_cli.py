@@ -88,6 +88,24 @@ def test_planning_5000_cells_takes_under_two_seconds(monkeypatch, capsys, tmp_pa
     assert time.process_time() - began < 4  # twice the promise: other processes share the machine
 
 
+def test_the_plan_says_when_first_questions_are_about_few_episodes(
+    monkeypatch, capsys, tmp_path
+) -> None:
+    block = {
+        "kind": "online", "env": ["walker-walk", "pointmass"], "method": ["sac", "pebble"],
+        "teacher": ["oracle", "skip"], "steps": 20_000, "labels": 100,
+    }  # fmt: skip
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump({"name": "long", "seeds": 2, "blocks": [block]}))
+    _, out, _ = call(monkeypatch, capsys, "plan", file)
+    (note,) = [" ".join(n.split()) for n in out.split("note: ")[1:]]
+    assert note.startswith("pebble on walker-walk first asks at step 1,000, about 1 whole episode;")
+    _, out, _ = call(monkeypatch, capsys, "plan", file, "--json")
+    for row in json.loads(out)["rows"]:
+        if row["learner"] == "pebble":  # the last labels come when a quarter of the run is left
+            assert 0.6 * 20_000 < row["last_session"] < 0.8 * 20_000
+
+
 def test_run_continue_status_table(monkeypatch, capsys, tiny, tmp_path) -> None:
     out = tmp_path / "out"
     code, shown, _ = call(monkeypatch, capsys, "run", tiny, "-o", out)

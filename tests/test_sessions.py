@@ -36,9 +36,9 @@ def test_walker_ends_its_feedback_at_step_190_000() -> None:
 
 def test_sizes_over_time() -> None:
     plain = {"steps": 100, "first": 0, "interval": 25, "per_session": 8, "labels": 1000}
-    assert sessions.sessions(**plain) == [(0, 8), (25, 8), (50, 8), (75, 8)]
-    assert sessions.sessions(**plain, kind="decay") == [(0, 8), (25, 6), (50, 4), (75, 2)]
-    assert sessions.sessions(**plain, kind="growth") == [(0, 7), (25, 10), (50, 15), (75, 30)]
+    assert sessions.sessions(**plain) == ((0, 8), (25, 8), (50, 8), (75, 8))
+    assert sessions.sessions(**plain, kind="decay") == ((0, 8), (25, 6), (50, 4), (75, 2))
+    assert sessions.sessions(**plain, kind="growth") == ((0, 7), (25, 10), (50, 15), (75, 30))
 
 
 @given(
@@ -63,6 +63,31 @@ def test_laws(steps, first, interval, per_session, labels, kind) -> None:
     assert all(first <= step < steps and (step - first) % interval == 0 for step in at)
     assert all(size > 0 for _, size in found)
     assert sum(size for _, size in found) <= labels
+
+
+@given(
+    st.integers(100, 5000),
+    st.integers(0, 99),
+    st.integers(1, 50),
+    st.integers(1, 400),
+    st.sampled_from(["constant", "decay", "growth"]),
+)
+def test_without_an_interval_the_budget_is_spread(steps, first, per_session, labels, kind) -> None:
+    """Over three quarters of the steps, as far apart as that allows; where it fits at all."""
+    sizes = {"per_session": per_session, "labels": labels, "kind": kind}
+    end = first + int(0.75 * (steps - first))
+
+    def fits(interval: int) -> bool:
+        found = sessions.sessions(steps=steps, first=first, interval=interval, **sizes)
+        return bool(found) and sum(size for _, size in found) == labels and found[-1][0] <= end
+
+    found = sessions.sessions(steps=steps, first=first, interval=None, **sizes)
+    assert all(first <= step < steps for step, _ in found)
+    if fits(1):
+        assert sum(size for _, size in found) == labels
+        assert found[-1][0] <= end
+    if kind == "constant" and fits(1) and len(found) > 1:
+        assert not fits(found[1][0] - found[0][0] + 1)
 
 
 @pytest.mark.parametrize("setting", ["interval", "per_session"])

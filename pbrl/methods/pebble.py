@@ -40,8 +40,8 @@ class Config(sac.Config):
     reset_updates: Annotated[int, Ge(0)] = 100
     "Updates right after the switch to the learned reward (100)."
 
-    label_interval: Annotated[int, Ge(1)] = 250
-    "Steps between feedback sessions (20,000 walker, 30,000 quadruped, 5,000 Meta-World)."
+    label_interval: Annotated[int, Ge(1)] | None = None
+    "Steps between sessions, null for all in three quarters of the run (DMC 20 k, 30 k, MW 5 k)."
     labels_per_session: Annotated[int, Ge(1)] = 20
     "Queries per session (50 to 200)."
     label_schedule: Literal["constant", "decay", "growth"] = "constant"
