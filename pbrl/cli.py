@@ -308,7 +308,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
 
 def _state(cell: "Cell") -> str:
     state = cell.status()
-    return "damaged" if state == "done" and not cell.is_whole() else state
+    return "damaged" if state == "done" and cell.damage(weights=False) else state
 
 
 @app.command()

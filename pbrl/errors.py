@@ -27,7 +27,11 @@ class PluginError(PbrlError):
 
 
 class StoreError(PbrlError):
-    """A file in a results folder is missing, torn or not writable (exit code 2)."""
+    """A results folder cannot be read or written now: full, forbidden, gone (exit code 2)."""
+
+
+class Damaged(StoreError):
+    """What stands on disk was looked at and is not what was written: missing, torn or changed."""
 
 
 class CellError(PbrlError):

@@ -135,7 +135,7 @@ def test_a_torn_journal_gives_all_whole_rows_and_appends_cleanly(
     opened.close()
     found, damaged = journal.read(path)
     assert (len(found), damaged, found[-1]) == (kept + 1, 0, {"event": "after"})
-    assert seal == checkpoint.seal_of(path)
+    assert seal == atomic.seal_of(path)
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.data())
@@ -239,7 +239,7 @@ def test_any_state_round_trips_with_its_types(
     folder = tmp_path_factory.mktemp("state")
     seals = checkpoint.write_state(folder, {"state": state})
     assert_same_state(checkpoint.read_state(folder), {"state": state})
-    assert all(checkpoint.is_intact(folder / name, seal) for name, seal in seals.items())
+    assert all(atomic.check(folder / name, seal) is None for name, seal in seals.items())
 
 
 def test_generators_optimizers_and_shared_tensors_round_trip(tmp_path: Path) -> None:
@@ -451,8 +451,8 @@ def _flip(path: Path) -> None:
         ("metrics.parquet", lambda path: path.write_bytes(b""), "truncated: 0 of"),
         ("metrics.parquet", _flip, "its SHA-256 differs"),
         ("metrics.parquet", Path.unlink, "metrics.parquet is missing"),
-        ("manifest.json", _truncate, "manifest.json is missing or torn"),
-        ("manifest.json", lambda path: path.write_text("[]"), "missing or torn"),
+        ("manifest.json", _truncate, "manifest.json is torn"),
+        ("manifest.json", lambda path: path.write_text("[]"), "is torn"),
         ("manifest.json", lambda path: path.write_text('{"seal": "0"}'), "seal does not match"),
         ("config.json", _truncate, "is not a cell's folder"),
     ],
@@ -503,7 +503,7 @@ def test_a_damaged_result_is_computed_again(damage: str, tmp_path: Path) -> None
     with cell.lock():
         cell.journal({"event": "eval", "step": 0, "return": 1.0})
         cell.finish({})
-    assert cell.is_whole()
+    assert cell.damage() is None
     metrics = cell.path / "metrics.parquet"
     if damage == "truncate":
         metrics.write_bytes(metrics.read_bytes()[:-5])
@@ -511,11 +511,11 @@ def test_a_damaged_result_is_computed_again(damage: str, tmp_path: Path) -> None
         metrics.unlink()
     else:
         (cell.path / "manifest.json").write_text("{bad")
-    assert (cell.status(), cell.is_whole()) == ("done", False)
+    assert (cell.status(), cell.damage() is None) == ("done", False)
     schedule = queue._Schedule([cell], plugins=[], on_event=lambda *_: None)
     assert [queued.id for queued, _ in schedule.queue] == [cell.id]
     with cell.lock():
         assert cell.restore() is None
         cell.journal({"event": "eval", "step": 0, "return": 1.0})
         cell.finish({})
-    assert cell.is_whole()
+    assert cell.damage() is None

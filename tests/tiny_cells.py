@@ -5,6 +5,7 @@ depends on all steps before it, so that a wrong resume shows in the metrics and 
 """
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -86,6 +87,9 @@ def misbehave(cell: Cell, mischief: str | None) -> None:
         once.touch()
     if mischief == "raise":
         raise EnvironmentFault("environment 'line' raised ValueError in step: no ground (step 7)")
+    if mischief == "full":  # nothing can be written any more, not even why
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        raise EnvironmentFault("environment 'line' has no ground")
     if mischief == "bug":
         raise KeyError("position")
     if mischief == "nan":

@@ -4,6 +4,7 @@ Nothing ever runs in the server itself, so what a cell computes cannot depend on
 it; and no cell waits for torch to be imported.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pbrl.errors import StoreError
 from pbrl.jobs import worker
 from pbrl.store import Cell
 from pbrl.store.provenance import environment
@@ -48,7 +50,8 @@ class Server:
 
     Requests and reports are lines of JSON: {"preload": [[kind, name], ...]},
     {"cell": PATH, "plugins": [...], "expired_token": null}, {"stop": true};
-    {"ready": true}, {"cell": PATH, "code": 0} (minus the signal's number if one killed it).
+    {"ready": true}, {"cell": PATH, "code": 0} (minus the signal's number if one killed it), and
+    before it {"cell": PATH, "reason": "..."} where that could not be written down.
     """
 
     def __init__(self) -> None:
@@ -98,20 +101,27 @@ class Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            for fd in (self.reports, self.wake_read, self.wake_write):
+            for fd in (self.wake_read, self.wake_write):
                 os.close(fd)
             cell = Cell.at(Path(request["cell"]))
             faulthandler.enable()
             worker.redirect(cell.path / "log.txt")
             worker.follow_parent(self.pid)
             code = worker.compute(
-                cell, plugins=request["plugins"], expired_token=request["expired_token"]
+                cell,
+                plugins=request["plugins"],
+                expired_token=request["expired_token"],
+                tell=lambda reason: self.report(cell=request["cell"], reason=reason[-2000:]),
             )
+        except StoreError as error:  # not even the log can be written
+            self.report(cell=request["cell"], reason=str(error)[-2000:])
+            code = worker.UNWRITABLE
         except BaseException:
-            traceback.print_exc()
+            worker.say(traceback.format_exc())
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
             os._exit(code)
 
     def reap(self) -> None:

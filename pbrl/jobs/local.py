@@ -24,6 +24,7 @@ class Local:
     def __init__(self, jobs: int, cells: Iterable[Cell]) -> None:
         self.slots = jobs
         self.running: set[str] = set()
+        self.reasons: dict[str, str] = {}
         axes = {"env": "env", "method": "method", "teacher": "teacher"}
         axes |= {"problem": "problem", "algorithm": "bandit"}
         self.names = sorted(
@@ -75,7 +76,8 @@ class Local:
             return self._dead_server()
         *lines, self.rest = (self.rest + data).split(b"\n")
         reports = [json.loads(line) for line in lines]
-        found = [(Path(r["cell"]).name, r["code"]) for r in reports if "cell" in r]
+        self.reasons |= {Path(r["cell"]).name: r["reason"] for r in reports if "reason" in r}
+        found = [(Path(r["cell"]).name, r["code"]) for r in reports if "code" in r]
         self.running -= {cell_id for cell_id, _ in found}
         return found
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pbrl.errors import ConfigError, StoreError
 from pbrl.jobs import worker
 from pbrl.store import Cell, FailureKind, Locked
+from pbrl.store.atomic import make_folder
 from pbrl.store.lease import Watch, holder
 
 _PATIENCE = 0.2  # seconds between two looks at what is not reported
@@ -45,6 +46,9 @@ class Summary:
 
 class Executor(Protocol):
     """Where cells are computed; codes are those of `worker`, or minus a signal's number."""
+
+    reasons: dict[str, str]
+    """why a cell failed whose process could not even write that down, by cell id"""
 
     @property
     def slots(self) -> int:
@@ -89,6 +93,7 @@ def run_cells(
     place: Executor
     if not schedule.queue:
         return schedule.summary
+    make_folder(root)
     if executor == "local":
         from pbrl.jobs.local import Local
 
@@ -145,14 +150,16 @@ class _Schedule:
         self.losses: Counter[str] = Counter()
         self.waiting_told = False
         for cell in self.cells.values():
-            self._sort(cell)
+            with self._told(cell):
+                self._sort(cell)
 
     def _sort(self, cell: Cell) -> None:
         """What a cell needs: to be computed, once more for a reason, or nothing."""
         status = cell.status()
-        if status == "done" and not cell.is_whole():
-            self._again(cell, "its result is damaged")
-        elif status == "done":
+        if status == "done":
+            damage = cell.damage()
+            if damage is not None:
+                return self._again(cell, f"its result is damaged: {damage}")
             other = cell.outdated()
             if other and "outdated" in self.retry:
                 return self._again(cell, f"computed with another version of {', '.join(other)}")
@@ -167,6 +174,16 @@ class _Schedule:
             self.queue.append((cell, None))
         else:
             self.queue.append((cell, None))
+
+    @contextmanager
+    def _told(self, cell: Cell) -> Iterator[None]:
+        """A cell whose files cannot be read or written fails, and nothing of it is touched."""
+        try:
+            yield
+        except StoreError as error:
+            self.elsewhere.pop(cell.id, None)
+            self.running.discard(cell.id)
+            self._failed(cell, str(error))
 
     def _again(self, cell: Cell, reason: str) -> None:
         cell.discard()
@@ -185,12 +202,17 @@ class _Schedule:
     def step(self, place: Executor) -> bool:
         """Start what can start, take in what ended; False when nothing is left to do."""
         while self.queue and len(self.running) < place.slots:
-            self._start(*self.queue.popleft(), place)
+            cell, expired_token = self.queue.popleft()
+            with self._told(cell):
+                self._start(cell, expired_token, place)
         for cell_id, code in place.ended(_PATIENCE if self.running or self.elsewhere else 0):
             self.running.discard(cell_id)
-            self._ended(self.cells[cell_id], code)
+            cell = self.cells[cell_id]
+            with self._told(cell):
+                self._ended(cell, code, place.reasons.pop(cell_id, ""))
         for cell_id in list(self.elsewhere):
-            self._look(self.cells[cell_id])
+            with self._told(self.cells[cell_id]):
+                self._look(self.cells[cell_id])
         if self.elsewhere and not self.running and not self.queue and not self.waiting_told:
             self.waiting_told = True
             for cell_id in self.elsewhere:
@@ -224,7 +246,7 @@ class _Schedule:
             self.queue.append((cell, token))
         del self.elsewhere[cell.id]
 
-    def _ended(self, cell: Cell, code: int) -> None:
+    def _ended(self, cell: Cell, code: int, reason: str) -> None:
         status = cell.status()
         if code == worker.ALREADY or (code == worker.LOCKED and status == "done"):
             self._skip(cell)
@@ -240,7 +262,7 @@ class _Schedule:
         elif code < 0 or code == worker.STOPPED:
             self._lost(cell, code)
         else:
-            self._died(cell, code)
+            self._died(cell, code, reason)
 
     def _lost(self, cell: Cell, code: int) -> None:
         self.losses[cell.id] += 1
@@ -259,11 +281,11 @@ class _Schedule:
             _tail(cell),
         )
 
-    def _died(self, cell: Cell, code: int) -> None:
+    def _died(self, cell: Cell, code: int, reason: str) -> None:
         """The process ended without saying why: the watchdog, or a bug."""
         hang = worker.hang_report(cell.path / "log.txt")
         if code == worker.UNWRITABLE:
-            self._record(cell, "resource", _tail(cell).rpartition("\n")[2], "")
+            self._record(cell, "resource", reason or _tail(cell).rpartition("\n")[2], "")
         elif hang is not None:
             seconds = worker.hang_timeout(cell)
             inside = "run/env.py" in hang  # the environment is stepped there and nowhere else
@@ -309,8 +331,10 @@ class _Schedule:
         while self.running and time.monotonic() < deadline:
             for cell_id, code in place.ended(_PATIENCE):
                 self.running.discard(cell_id)
-                if self.cells[cell_id].status() in ("done", "failed"):
-                    self._ended(self.cells[cell_id], code)
+                cell = self.cells[cell_id]
+                with self._told(cell):
+                    if cell.status() in ("done", "failed"):
+                        self._ended(cell, code, "")
 
 
 def _tail(cell: Cell) -> str:

@@ -54,6 +54,7 @@ class Ray:
             ) from error
         self.ray = ray
         self.tasks: dict[Any, str] = {}
+        self.reasons: dict[str, str] = {}  # a node has no way to tell but the cell's log
         self.owns = not ray.is_initialized()
         if self.owns:
             here = address is None and "RAY_ADDRESS" not in os.environ

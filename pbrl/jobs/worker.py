@@ -4,6 +4,7 @@ python -m pbrl.jobs.worker runs/quick/cells/<id> [--plugin FILE]...
 """
 
 import argparse
+import contextlib
 import errno
 import faulthandler
 import os
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,34 @@ RETRIES = 2  # of a cell whose process was killed
 GRACE = 4.0  # seconds a stopped cell has to write its checkpoint
 
 
-def compute(cell: Cell, *, plugins: Sequence[str], expired_token: str | None = None) -> int:
+def say(text: object) -> None:
+    """A line on standard error, where it can be written: a full disk must not hide the reason."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def compute(
+    cell: Cell,
+    *,
+    plugins: Sequence[str],
+    expired_token: str | None = None,
+    tell: Callable[[str], None] = lambda reason: None,
+) -> int:
     """Compute a cell, or the rest of it, in this process; returns an exit code.
 
     DONE, FAILED (failure.json says why), LOCKED (another process has it), STOPPED by a signal,
-    ALREADY done by another process, or UNWRITABLE when even the failure cannot be written down.
+    ALREADY done by another process, or UNWRITABLE when even the failure cannot be written down;
+    its reason then goes to `tell`.
     """
     try:
         with cell.lock(expired_token=expired_token):
             return ALREADY if cell.status() == "done" else _compute(cell, plugins)
     except (Locked, LeaseLost) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return LOCKED
     except StoreError as error:
-        print(error, file=sys.stderr)
+        say(error)
+        tell(str(error))
         return UNWRITABLE
 
 
@@ -73,20 +88,23 @@ def _compute(cell: Cell, plugins: Sequence[str]) -> int:
         weights = result.pop("weights", None)
         cell.finish(result, weights=weights)
     except Interrupted:
-        print("stopped; running the same command again continues it", file=sys.stderr)
+        say("stopped; running the same command again continues it")
         return STOPPED
     except LeaseLost:
         raise
     except Exception as error:
         text = traceback.format_exc()
-        print(text, file=sys.stderr)
+        say(text)
         message = str(error) if isinstance(error, PbrlError) else f"{type(error).__name__}: {error}"
-        cell.fail(
-            failure_kind(error),
-            message,
-            traceback=text,
-            command=repeat_command(cell, plugins),
-        )
+        try:
+            cell.fail(
+                failure_kind(error),
+                message,
+                traceback=text,
+                command=repeat_command(cell, plugins),
+            )
+        except StoreError as unwritable:
+            raise StoreError(f"{message}; and this cannot be recorded: {unwritable}") from error
         return FAILED
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -101,8 +119,7 @@ def failure_kind(error: Exception) -> FailureKind:
         return "numeric"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is a RuntimeError
         return "resource"
-    cause = error.__cause__ if isinstance(error, StoreError) else error
-    if isinstance(error, MemoryError) or getattr(cause, "errno", None) in _USED_UP:
+    if isinstance(error, StoreError | MemoryError) or getattr(error, "errno", None) in _USED_UP:
         return "resource"
     return "user" if isinstance(error, PbrlError) else "bug"
 

@@ -1,8 +1,9 @@
 """Writes after which, whatever dies at whatever moment, a reader sees the old file or the new one.
 
 Temporary file in the same folder, write, flush to disk, rename over the target, flush the folder.
-Every change the store makes to the file system goes through the calls on `os` in this module, which
-is where the tests let each of them fail in turn.
+Everything the store reads and changes goes through the calls on `os` in this module, which is where
+the tests let each of them fail in turn. A call that fails says nothing about the file: only content
+that was read, or a file that is surely not there, is `Damaged`.
 """
 
 import contextlib
@@ -10,12 +11,13 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pbrl.errors import StoreError
+from pbrl.errors import Damaged, StoreError
 
 TEMPORARY = ".tmp"
 _WHAT_TO_DO = {
@@ -25,7 +27,14 @@ _WHAT_TO_DO = {
     errno.EPERM: "not permitted; choose a folder you can write to (-o DIR)",
     errno.EROFS: "the file system is read-only; choose another folder (-o DIR)",
     errno.ENOTDIR: "a file stands where a folder is expected; choose another folder (-o DIR)",
+    errno.EISDIR: "a folder stands where a file is expected; move it away",
 }
+_WHEN_READING = {
+    errno.EACCES: "no permission; change its mode, or run as its owner",
+    errno.EPERM: "not permitted",
+    errno.ENOTDIR: "a file stands where a folder is expected",
+}
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @contextlib.contextmanager
@@ -34,7 +43,8 @@ def explained(path: Path, *, doing: str = "write", needed: int | None = None) ->
     try:
         yield
     except OSError as error:
-        reason = _WHAT_TO_DO.get(error.errno or 0, error.strerror or repr(error))
+        known = _WHAT_TO_DO | (_WHEN_READING if doing == "read" else {})
+        reason = known.get(error.errno or 0, error.strerror or repr(error))
         size = f" ({needed:,} bytes)" if needed is not None else ""
         raise StoreError(f"cannot {doing} {path}{size}: {reason}") from error
 
@@ -91,11 +101,11 @@ def rename_folder(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder of files; one that is gone already is fine."""
+    """Delete a file, a link or a folder with all in it; what is gone already is fine."""
     with explained(path):
         if path.is_dir() and not path.is_symlink():
             for name in os.listdir(path):
-                os.unlink(path / name)
+                remove(path / name)
             os.rmdir(path)
         else:
             with contextlib.suppress(FileNotFoundError):
@@ -104,16 +114,90 @@ def remove(path: Path) -> None:
 
 def clean(folder: Path) -> None:
     """Delete what writes that were cut short left in `folder`."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if path.name.endswith(TEMPORARY):
-                remove(path)
+    for name in entries(folder):
+        if name.endswith(TEMPORARY):
+            remove(folder / name)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+def entries(folder: Path) -> list[str]:
+    """The sorted names in a folder, none when there is no such folder; raises StoreError."""
+    with explained(folder, doing="read"):
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has this name, a dangling link too; raises StoreError if that is unknown."""
+    with explained(path, doing="read"):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of a file.
+
+    Raises Damaged when there is surely no such file (nothing, or a folder), StoreError when it
+    cannot be read.
+    """
+    chunks = []
+    with opened(path) as fd:
+        while chunk := os.read(fd, 1 << 22):
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A file open for reading; errors as those of `read_file`."""
+    with explained(path, doing="read"):
+        try:
+            # Not blocking: a pipe in the place of the file reads as empty.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        except _ABSENT as error:
+            what = "is a folder" if isinstance(error, IsADirectoryError) else "is missing"
+            raise Damaged(f"{path} {what}; expected a file") from error
+
+
+def seal_of(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file, as manifests hold them; errors as `read_file`'s."""
+    whole, size = sha256(), 0
+    with opened(path) as fd:
+        while chunk := os.read(fd, 1 << 22):
+            whole.update(chunk)
+            size += len(chunk)
+    return {"size": size, "sha256": whole.hexdigest()}
+
+
+def size_of(path: Path) -> int:
+    """Size of a file in bytes; errors as those of `read_file`."""
+    with explained(path, doing="read"):
+        try:
+            found = os.stat(path)
+        except _ABSENT as error:
+            raise Damaged(f"{path} is missing; expected a file") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise Damaged(f"{path} is a folder; expected a file")
+    return found.st_size
+
+
+def check(path: Path, seal: dict[str, Any], *, content: bool = True) -> None:
+    """Raise Damaged unless a file has the size and (with `content`) SHA-256 of its seal."""
+    size = size_of(path)
+    if size != seal["size"]:
+        raise Damaged(
+            f"{path} is damaged: it has {size} bytes and its manifest says {seal['size']}"
+        )
+    if content and seal_of(path) != seal:
+        raise Damaged(f"{path} is damaged: its SHA-256 differs from its manifest")
 
 
 def canonical(content: Any) -> bytes:
@@ -128,13 +212,14 @@ def sealed(content: dict[str, Any]) -> bytes:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `sealed` wrote; raises StoreError when the file is torn, changed or missing."""
+    """What `sealed` wrote; raises Damaged when it is torn, changed or missing, else StoreError."""
+    data = read_file(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(data)
         seal = content.pop("seal")
         intact = seal == sha256(canonical(content)).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{path} is missing or torn: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path} is torn: {error!r}") from error
     if not intact:
-        raise StoreError(f"{path} was changed after it was written: its seal does not match")
+        raise Damaged(f"{path} was changed after it was written: its seal does not match")
     return content

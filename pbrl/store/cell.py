@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pbrl
-from pbrl.errors import StoreError
+from pbrl.errors import Damaged, StoreError
 from pbrl.store import atomic, checkpoint, frames, inputs, journal
 from pbrl.store.lease import Lease, holder
 from pbrl.store.provenance import changed, changed_packages, circumstances, environment
@@ -85,28 +85,35 @@ class Cell:
     # --- what can be said without running it ----------------------------------------------------
 
     def status(self) -> Status:
-        """Done, running, failed, or missing (which includes: interrupted, will resume)."""
-        with atomic.explained(self.path, doing="read"):
-            if (self.path / "manifest.json").exists():
-                return "done"
-            if self._is_running():
-                return "running"
-            return "failed" if (self.path / "failure.json").exists() else "missing"
+        """Done, running, failed, or missing (which includes: interrupted, will resume).
 
-    def is_whole(self) -> bool:
-        """Of a cell that is done: its manifest is intact and every file has the size it says."""
-        manifest = self.manifest()
-        if manifest is None:
-            return False
-        sizes = {name: seal["size"] for name, seal in manifest["files"].items()}
+        Raises StoreError when that cannot be looked at.
+        """
+        if atomic.is_there(self.path / "manifest.json"):
+            return "done"
+        if self._is_running():
+            return "running"
+        return "failed" if atomic.is_there(self.path / "failure.json") else "missing"
+
+    def damage(self, *, weights: bool = True) -> str | None:
+        """Of a cell that is done: what is not as its manifest says; None when all is.
+
+        Without `weights`, of what was learned only the size is looked at. Raises StoreError for
+        what cannot be read, which says nothing about it.
+        """
         try:
-            return all((self.path / n).stat().st_size == size for n, size in sizes.items())
-        except FileNotFoundError:
-            return False
+            files = atomic.read_sealed(self.path / "manifest.json")["files"]
+            for name, seal in files.items():
+                content = weights or not name.startswith("weights/")
+                atomic.check(self.path / name, seal, content=content)
+        except Damaged as error:
+            return str(error)
+        return None
 
     def discard(self) -> None:
-        """Take back that a damaged cell is done, so that it is computed again."""
-        atomic.remove(self.path / "manifest.json")
+        """Take back that a cell is done, with what it gave, so that it is computed again."""
+        for name in ("manifest.json", "metrics.parquet", "weights"):
+            atomic.remove(self.path / name)
 
     def _is_running(self) -> bool:
         found = holder(self.path)
@@ -120,14 +127,17 @@ class Cell:
     def failure(self) -> dict[str, Any] | None:
         """kind, message, traceback, seed, log, command, step; None when it did not fail."""
         try:
-            return json.loads((self.path / "failure.json").read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            return {"kind": "lost", "message": f"failure.json is damaged: {error}"}
+            if atomic.is_there(self.path / "failure.json"):
+                return atomic.read_sealed(self.path / "failure.json")
+        except StoreError as error:
+            return {"kind": "lost", "message": str(error)}
+        return None
 
     def manifest(self) -> dict[str, Any] | None:
-        """summary, seconds, environment, files of a finished cell; None if missing or damaged."""
+        """summary, seconds, environment, files of a finished cell; None when there is none to read.
+
+        `damage` tells why.
+        """
         try:
             return atomic.read_sealed(self.path / "manifest.json")
         except StoreError:
@@ -175,17 +185,23 @@ class Cell:
         self._lease = lease
         self._opened = time.monotonic()
         try:
-            if self.status() != "done":
-                self._prepare()
-            yield
+            try:
+                if self.status() != "done":
+                    self._prepare()
+                yield
+            except BaseException:
+                with contextlib.suppress(StoreError):  # the first reason is the one to tell
+                    self._close_journal()
+                raise
+            self._close_journal()
         finally:
             self._lease = None
-            try:
-                if self._journal is not None:
-                    self._journal.close()
-                    self._journal = None
-            finally:
-                lease.release()
+            lease.release()
+
+    def _close_journal(self) -> None:
+        opened, self._journal = self._journal, None
+        if opened is not None:
+            opened.close()
 
     def _prepare(self) -> None:
         atomic.clean(self.path)
@@ -201,7 +217,8 @@ class Cell:
         """State and step of the newest intact checkpoint, and the journal cut to that moment.
 
         None, with an empty journal, when there is no checkpoint or none is intact. Every damaged
-        one is deleted, logged and kept in `notices`.
+        one is deleted, logged and kept in `notices`. Raises StoreError, and deletes nothing, when
+        one cannot be read or the disk refuses.
         """
         self._held()
         folder = self.path / "checkpoints"
@@ -213,7 +230,7 @@ class Cell:
                     self._start_again(step, other)
                     return None
                 self._journal = self._journal_at(manifest["journal"])
-            except StoreError as error:
+            except Damaged as error:
                 self._note(f"checkpoint of step {step} is not used: {error}")
                 atomic.remove(checkpoint.place(folder, step))
                 continue
@@ -240,12 +257,9 @@ class Cell:
 
     def _journal_at(self, seal: dict[str, Any]) -> journal.Journal:
         path = self.path / "journal.jsonl"
-        try:
-            kept = path.read_bytes()[: seal["size"]]
-        except FileNotFoundError:
-            kept = b""
+        kept = atomic.read_file(path)[: seal["size"]]
         if sha256(kept).hexdigest() != seal["sha256"]:
-            raise StoreError(f"{path} is damaged before the place this checkpoint continues from")
+            raise Damaged(f"{path} is damaged before the place this checkpoint continues from")
         return journal.Journal(path, size=seal["size"])
 
     def _note(self, text: str) -> None:
@@ -308,14 +322,12 @@ class Cell:
         metrics.parquet and weights/ hold no time and no path: equal runs give equal bytes. Raises
         StoreError when the disk refuses and LeaseLost when another process took the cell over.
         """
-        self._rows().sync()
-        rows, damaged = journal.read(self.path / "journal.jsonl")
-        if damaged:
-            raise StoreError(f"{self.path / 'journal.jsonl'}: {damaged} lines changed on disk")
-        metrics = frames.to_parquet(rows)
+        seal = self._rows().sync()
         with self._held().publishing():
-            atomic.write_file(self.path / "metrics.parquet", metrics)
-        files = {"metrics.parquet": checkpoint.seal_of(self.path / "metrics.parquet")}
+            atomic.check(self.path / "journal.jsonl", seal)
+            rows, _ = journal.read(self.path / "journal.jsonl")
+            atomic.write_file(self.path / "metrics.parquet", frames.to_parquet(rows))
+        files = {"metrics.parquet": atomic.seal_of(self.path / "metrics.parquet")}
         if weights is not None:
             target = self.path / "weights"
             temp = atomic.temporary(target)
@@ -340,14 +352,13 @@ class Cell:
             atomic.remove(self.path / leftover)
 
     def weights(self) -> Any:
-        """What a finished cell learned; raises StoreError when missing or damaged."""
+        """What a finished cell learned; raises Damaged, or StoreError when there is none."""
         manifest = atomic.read_sealed(self.path / "manifest.json")
         seals = {n: s for n, s in manifest["files"].items() if n.startswith("weights/")}
         if not seals:
             raise StoreError(f"{self.id} has no weights")
         for name, seal in seals.items():
-            if not checkpoint.is_intact(self.path / name, seal):
-                raise StoreError(f"{self.path / name} is damaged; delete the cell's folder")
+            atomic.check(self.path / name, seal)
         return checkpoint.read_state(self.path / "weights")
 
     def fail(self, kind: FailureKind, message: str, *, traceback: str, command: str) -> None:
@@ -367,5 +378,4 @@ class Cell:
             "checkpoint": saved[0] if saved else None,
         }
         with self._held().publishing():
-            text = json.dumps(content, indent=1).encode() + b"\n"
-            atomic.write_file(self.path / "failure.json", text)
+            atomic.write_file(self.path / "failure.json", atomic.sealed(content))

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbrl.errors import CellError, StoreError
+from pbrl.errors import CellError, Damaged
 from pbrl.store import atomic
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def write_state(folder: Path, state: Any) -> dict[str, dict[str, Any]]:
         path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors makes it readable to us alone
         atomic.sync(path)
     atomic.write_file(folder / TREE, tree)
-    return {name: seal_of(folder / name) for name in (ARRAYS, TREE)}
+    return {name: atomic.seal_of(folder / name) for name in (ARRAYS, TREE)}
 
 
 def _as_os_error(error: Exception) -> OSError:
@@ -117,34 +117,34 @@ def _as_os_error(error: Exception) -> OSError:
     return OSError(int(number[1]) if number else 0, str(error))
 
 
-def seal_of(path: Path) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of a file, as manifests hold them."""
-    return {"size": path.stat().st_size, "sha256": atomic.digest(path)}
-
-
-def is_intact(path: Path, seal: dict[str, Any]) -> bool:
-    """Whether a file is still what its manifest says."""
-    try:
-        return path.stat().st_size == seal["size"] and atomic.digest(path) == seal["sha256"]
-    except OSError:
-        return False
-
-
 def read_state(folder: Path) -> Any:
-    """The state of a folder whose files were found intact; tensors are on the CPU."""
+    """The state of a folder whose files were found intact; tensors are on the CPU.
+
+    Raises Damaged for content that is no state, StoreError for what cannot be read.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    # Copies: load_file maps the file into memory, and the file is deleted later.
-    arrays = {name: tensor.clone() for name, tensor in load_file(folder / ARRAYS).items()}
-    return _unpack(json.loads((folder / TREE).read_bytes()), arrays)
+    path = folder / ARRAYS
+    with atomic.explained(path, doing="read"):
+        try:
+            # Copies: load_file maps the file into memory, and the file is deleted later.
+            arrays = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        except SafetensorError as error:
+            reason = _as_os_error(error)
+            if reason.errno:
+                raise reason from error
+            raise Damaged(f"{path} is damaged: {error}") from error
+    tree = atomic.read_file(folder / TREE)
+    try:
+        return _unpack(json.loads(tree), arrays)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Damaged(f"{folder / TREE} is damaged: {error!r}") from error
 
 
 def steps(folder: Path) -> list[int]:
     """Steps of the checkpoints in a folder, newest first; says nothing of their health."""
-    if not folder.is_dir():
-        return []
-    names = (path.name for path in folder.iterdir())
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    return sorted((int(name) for name in atomic.entries(folder) if name.isdecimal()), reverse=True)
 
 
 def place(folder: Path, step: int) -> Path:
@@ -153,12 +153,15 @@ def place(folder: Path, step: int) -> Path:
 
 
 def read(folder: Path, step: int) -> tuple[Any, dict[str, Any]]:
-    """State and manifest of one checkpoint; raises StoreError when anything in it is damaged."""
+    """State and manifest of one checkpoint.
+
+    Raises Damaged when anything in it is not what was written, and StoreError when it cannot be
+    read, which says nothing about it.
+    """
     path = place(folder, step)
     manifest = atomic.read_sealed(path / MANIFEST)
     if manifest["step"] != step:
-        raise StoreError(f"{path} is of step {manifest['step']}, not {step}")
+        raise Damaged(f"{path} is of step {manifest['step']}, not {step}")
     for name, seal in manifest["files"].items():
-        if not is_intact(path / name, seal):
-            raise StoreError(f"{path / name} is damaged: size or SHA-256 differs from its manifest")
+        atomic.check(path / name, seal)
     return read_state(path), manifest

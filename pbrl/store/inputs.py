@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pbrl.errors import ConfigError
+from pbrl.errors import ConfigError, Damaged
 from pbrl.store import atomic
 
 _KNOWN: dict[tuple[str, int, int, int], str] = {}  # digest by path, inode, size and time of change
@@ -89,7 +89,7 @@ def _digest(path: Path) -> str | None:
         stat = path.stat()
         key = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if key not in _KNOWN:
-            _KNOWN[key] = atomic.digest(path)
-    except (FileNotFoundError, NotADirectoryError):
+            _KNOWN[key] = atomic.seal_of(path)["sha256"]
+    except (FileNotFoundError, NotADirectoryError, Damaged):
         return None
     return _KNOWN[key]

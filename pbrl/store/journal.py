@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pbrl.errors import CellError, StoreError
+from pbrl.errors import CellError, Damaged
 from pbrl.store import atomic
 
 Row = dict[str, Any]
@@ -56,24 +56,22 @@ def decode(line: bytes) -> Row | None:
 def read(path: Path) -> tuple[list[Row], int]:
     """All intact rows and the number of damaged lines; a missing file has none of either.
 
-    Text after the last newline is a line still being written: neither a row nor damage.
+    Text after the last newline is a line still being written: neither a row nor damage. Raises
+    Damaged for a folder in its place and StoreError for a file that cannot be read.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
+    if not atomic.is_there(path):
         return [], 0
-    rows = [decode(line) for line in lines]
+    rows = [decode(line) for line in atomic.read_file(path).split(b"\n")[:-1]]
     return [row for row in rows if row is not None], rows.count(None)
 
 
 def last(path: Path) -> Row | None:
-    """The newest intact row, read from the end of the file."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
-            lines = file.read().split(b"\n")[:-1]
-    except FileNotFoundError:
+    """The newest intact row, read from the end of the file; errors as those of `read`."""
+    if not atomic.is_there(path):
         return None
+    with atomic.opened(path) as fd:
+        os.lseek(fd, max(0, os.fstat(fd).st_size - 8192), os.SEEK_SET)
+        lines = os.read(fd, 8192).split(b"\n")[:-1]
     return next((row for row in map(decode, reversed(lines)) if row is not None), None)
 
 
@@ -86,9 +84,9 @@ class Journal:
 
     def __init__(self, path: Path, *, size: int = 0) -> None:
         self.path = path
-        kept = path.read_bytes()[:size] if size else b""
+        kept = atomic.read_file(path)[:size] if size else b""
         if len(kept) < size:
-            raise StoreError(f"{path} has {len(kept)} bytes; expected at least {size}")
+            raise Damaged(f"{path} has {len(kept)} bytes; expected at least {size}")
         atomic.write_file(path, kept)
         with atomic.explained(path):
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pbrl.errors import CellError, StoreError
+from pbrl.errors import CellError, Damaged, StoreError
 from pbrl.store import atomic
 
 BEAT = 5.0
@@ -80,12 +80,17 @@ def _started(pid: int) -> str:
 def holder(folder: Path) -> Holder | None:
     """Who holds the lease of a cell's folder; None when nobody does.
 
-    A lease file torn by a crash of its writer reads as a dead holder.
+    A lease file torn by a crash of its writer reads as a dead holder. Raises StoreError for one
+    that cannot be read: it may be somebody's.
     """
-    try:
-        return Holder(**json.loads((folder / FILE).read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
+    if not atomic.is_there(folder / FILE):
         return None
+    try:
+        return Holder(**json.loads(atomic.read_file(folder / FILE)))
+    except Damaged:
+        if not atomic.is_there(folder / FILE):
+            return None  # given back since
+        raise
     except (ValueError, TypeError):
         return Holder(token="", machine=_machine(), host="?", pid=0, started="torn")
 
@@ -100,8 +105,8 @@ class Watch:
 
     def expired_token(self) -> str | None:
         """The token of the lease if it has not changed for `expiry` seconds since first watched."""
+        found = holder(self.folder)
         try:
-            found = holder(self.folder)
             changed = (self.folder / FILE).stat().st_mtime_ns
         except FileNotFoundError:
             found = None
@@ -164,10 +169,10 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stop.wait(self.beat):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, StoreError):
                 if not self._is_mine():
                     return
-                os.utime(self.folder / FILE)
+                os.utime(self.folder / FILE, follow_symlinks=False)
 
     def _is_mine(self) -> bool:
         found = holder(self.folder)

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny_cells
@@ -33,11 +35,16 @@ def fail_each(mode: str, folder: Path, stride: int) -> None:
     command = [sys.executable, str(HERE / "fault_driver.py"), mode, str(folder), str(stride)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     report = json.loads(subprocess.check_output(command, text=True, env=environment))
-    assert report["calls"] > 100
+    assert report["calls"] > 60
     assert report["wrong"] == []
     assert set(report["codes"].values()) <= ({9} if mode == "die" else {1, 74})
 
 
+def test_a_death_at_some_calls_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
+    fail_each("die", tmp_path, 7)
+
+
+@pytest.mark.faults
 def test_a_death_at_any_call_is_resumed_to_the_same_bytes(tmp_path: Path) -> None:
     fail_each("die", tmp_path, 1)
 
@@ -47,9 +54,19 @@ def test_a_full_disk_at_some_calls_is_resumed_to_the_same_bytes(mode: str, tmp_p
     fail_each(mode, tmp_path, 9)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("mode", ["raise", "full"])
 def test_a_full_disk_at_any_call_is_resumed_to_the_same_bytes(mode: str, tmp_path: Path) -> None:
+    fail_each(mode, tmp_path, 1)
+
+
+def test_a_read_that_fails_loses_nothing(tmp_path: Path) -> None:
+    fail_each("EIO", tmp_path, 5)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("mode", ["EIO", "EACCES"])
+def test_no_read_that_fails_loses_anything(mode: str, tmp_path: Path) -> None:
     fail_each(mode, tmp_path, 1)
 
 
@@ -149,6 +166,52 @@ def test_no_damage_to_a_checkpoint_changes_the_result(
     shutil.rmtree(root)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("how", ["file size", "mode 000", "a full disk"])
+def test_what_cannot_be_read_or_written_is_not_damage(
+    how: str, interrupted: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    """Limits of a process of its own, which then finds the disk full or forbidden on resume."""
+    template, expected = interrupted
+    root = tmp_path / "results"
+    shutil.copytree(template, root)
+    tmp_path.chmod(0o777)
+    cell = Cell(root, CONFIG)
+    folder = cell.path / "checkpoints"
+    before = contents(folder)
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o777)
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            logging.disable()
+            if how == "file size":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+            elif how == "a full disk":
+                full = OSError(errno.ENOSPC, "No space left on device")
+                atomic.os = SimpleNamespace(  # type: ignore[assignment]
+                    **{k: getattr(os, k) for k in dir(os)}
+                    | {"write": lambda *_: (_ for _ in ()).throw(full)}
+                )
+            else:
+                (checkpoint.place(folder, 6) / "state.json").chmod(0o000)
+                os.seteuid(65534) if os.geteuid() == 0 else None
+            with cell.lock():
+                cell.restore()
+        except StoreError as error:
+            code = 7 if failure_kind(error) == "resource" and not cell.notices else 8
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    (checkpoint.place(folder, 6) / "state.json").chmod(0o666)
+    assert contents(folder) == before
+    assert complete(root) == expected
+
+
 @pytest.mark.parametrize(("harmed", "resumes_at"), [([6], 3), ([3], 6), ([3, 6], None)])
 def test_a_damaged_checkpoint_falls_back_and_says_so(
     interrupted: tuple[Path, dict[str, str]],
@@ -170,7 +233,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(
         assert cell.notices == []
     else:
         assert "checkpoint of step 6 is not used" in caplog.text
-        assert "is damaged: size or SHA-256" in cell.notices[0]
+        assert "is damaged: it has" in cell.notices[0]
         assert ("starts again from its beginning" in caplog.text) == (resumes_at is None)
     assert complete(tmp_path / "results") == expected
 

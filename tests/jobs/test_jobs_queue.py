@@ -67,6 +67,7 @@ MISCHIEF = {
     "bug": ("bug", "KeyError: 'position'"),
     "nan": ("numeric", "loss is nan"),
     "disk full": ("resource", "No space left"),
+    "full": ("resource", "has no ground; and this cannot be recorded: cannot write"),
     "hang": ("user", "one iteration took more than 2 s"),
     "abort": ("environment", "killed by SIGABRT 3 times (it crashed)"),
     "exit": ("bug", "ended with exit code 3"),
@@ -109,7 +110,7 @@ def test_a_failure_says_who_why_where_and_how_to_repeat(mixed: Mixed, mischief: 
     assert message in failure["message"]
     assert failure["seed"] == 0
     assert failure["command"] == worker.repeat_command(cell, [tiny_cells.PLUGIN])
-    assert "misbehave" in failure["traceback"] or mischief in ("killed", "exit")
+    assert "misbehave" in failure["traceback"] or mischief in ("killed", "exit", "full")
     assert Path(failure["log"]).read_text().startswith("--- process ")
     assert failure["checkpoint"] == 5
 
@@ -135,7 +136,7 @@ def test_running_again_skips_done_and_reports_failed_cells(mixed: Mixed) -> None
     kept = [c for c in cells if (c.failure() or {}).get("kind") not in ("resource", "lost")]
     summary, events = run(root, kept)
     assert [what for what, _, _ in events].count("started") == 0
-    assert (len(summary.skipped), len(summary.failed)) == (4, len(MISCHIEF) - 2)
+    assert (len(summary.skipped), len(summary.failed)) == (4, len(MISCHIEF) - 3)
 
 
 def test_a_failure_is_tried_again_when_the_code_changed(
@@ -211,7 +212,7 @@ def test_an_unknown_executor_and_an_unwritable_folder_are_one_sentence(tmp_path:
     with pytest.raises(ConfigError, match="expected local or ray"):
         queue.run_cells([cell], tmp_path, executor="slurm")
     with pytest.raises(StoreError, match="a file stands where a folder is expected"):
-        queue.run_cells([cell], tmp_path)
+        queue.run_cells([cell], tmp_path / "file")
 
 
 def test_a_worker_that_cannot_start_is_one_error(
