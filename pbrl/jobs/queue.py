@@ -93,7 +93,7 @@ def run_cells(
     place: Executor
     if not schedule.queue:
         return schedule.summary
-    make_folder(root)
+    make_folder(root / "cells")
     if executor == "local":
         from pbrl.jobs.local import Local
 
