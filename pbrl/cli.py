@@ -312,12 +312,17 @@ def _state(cell: "Cell") -> str:
 
 
 @app.command()
-def plot(folder: FolderArgument, regret: RegretOption = None) -> None:
+def plot(
+    folder: FolderArgument,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="where to write; the results folder itself")
+    ] = None,
+    regret: RegretOption = None,
+) -> None:
     """Return and regret curves, feedback efficiency, performance profiles, and one HTML page."""
     from pbrl import report
 
-    figures = report.plot(folder, regrets=regret)
-    for path in [*figures, report.html(folder, figures, regrets=regret)]:
+    for path in report.plot(folder, out, regrets=regret):
         terminal.say(path)
 
 

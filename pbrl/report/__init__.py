@@ -23,27 +23,21 @@ def table(
     return table_text(read(root), format=format, strict=strict, regrets=regrets)
 
 
-def plot(root: Path | str, *, regrets: Sequence[str] | None = None) -> list[Path]:
-    """Write every figure the folder has data for to `root/figures`, as PNG and PDF."""
+def plot(
+    root: Path | str, out: Path | str | None = None, *, regrets: Sequence[str] | None = None
+) -> list[Path]:
+    """Write every figure the folder has data for, as PNG and PDF, and one HTML page of it all.
+
+    Figures go to `figures/` and the page, which is last in the returned list and holds the figures
+    and no link to anything, to `report.html`, both in `out`, or in the results folder itself.
+    Figures of an earlier call that are not written again are removed. Raises StoreError when `out`
+    cannot be written to.
+    """
+    from pbrl.report import page
     from pbrl.report.figures import draw_all
     from pbrl.report.study import read
 
-    return draw_all(read(root), Path(root) / "figures", regrets=regrets)
-
-
-def html(
-    root: Path | str,
-    figures: Sequence[Path] | None = None,
-    *,
-    regrets: Sequence[str] | None = None,
-) -> Path:
-    """Write `root/report.html`: one page with the figures inside and no link to anything.
-
-    `figures` are the files `plot` just wrote; they are drawn when not given.
-    """
-    from pbrl.report.page import write
-    from pbrl.report.study import read
-
-    if figures is None:
-        figures = plot(root, regrets=regrets)
-    return write(read(root), Path(root), figures, regrets=regrets)
+    study, root, out = read(root), Path(root), Path(out or root)
+    figures = draw_all(study, out / "figures", regrets=regrets)
+    name = root.resolve().name
+    return [*figures, page.write(study, name, out / "report.html", figures, regrets=regrets)]

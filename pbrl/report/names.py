@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pbrl import store
+from pbrl import errors, store
 from pbrl.store.inputs import without_places
 
 AXES = ("env", "problem", "method", "algorithm", "teacher")
@@ -194,12 +194,9 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def printable(text: Any) -> str:
-    """Text without control characters, which could act on a terminal: each as its escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
-        for c in str(text)
-    )
+def printable(text: object) -> str:
+    """Text on one line, as any terminal and file takes it."""
+    return errors.shown(text, limit=2000, lines=False)
 
 
 def count(number: int, noun: str) -> str:

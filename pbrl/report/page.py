@@ -6,8 +6,9 @@ from html import escape
 from pathlib import Path
 
 from pbrl.report import formats, style, tables
+from pbrl.report.names import printable
 from pbrl.report.study import Study
-from pbrl.store.atomic import write_file
+from pbrl.store.atomic import make_folder, write_file
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
@@ -35,11 +36,15 @@ CAPTIONS = {
 
 
 def write(
-    study: Study, root: Path, figures: Sequence[Path], *, regrets: Sequence[str] | None
+    study: Study,
+    name: str,
+    path: Path,
+    figures: Sequence[Path],
+    *,
+    regrets: Sequence[str] | None,
 ) -> Path:
-    """Write `root/report.html` with those of `figures` that are PNG files, and all tables."""
-    name = escape(root.resolve().name)
-    cells = sum(study.versions.get("pbrl", {}).values())
+    """Write one page to `path` with those of `figures` that are PNG files, and all tables."""
+    name, cells = escape(printable(name)), study.finished
     parts = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{name}</title>',
@@ -53,7 +58,7 @@ def write(
     parts += [_figure(path) for path in figures if path.suffix == ".png"]
     parts += [_table(one) for one in tables.build(study, regrets=regrets)]
     parts.append("</body></html>\n")
-    path = root / "report.html"
+    make_folder(path.parent)
     write_file(path, "\n".join(parts).encode())
     return path
 

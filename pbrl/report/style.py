@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import NullFormatter
 
-from pbrl.store.atomic import write_file
+from pbrl.store.atomic import explained, make_folder, write_file
 
 PANEL = (3.45, 2.35)  # inches; a common column width
 CHARACTERS_PER_INCH = 17  # of 8-point text, for wrapping notes
@@ -182,7 +182,7 @@ def logarithmic(axis: Axes) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.png` and `name.pdf` without time stamps: the same data give the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": MAKER})
@@ -198,10 +198,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 def remove_others(folder: Path, written: Sequence[Path]) -> None:
     """Remove figures of an earlier call, so that old and new ones are never side by side."""
     mark = MAKER.encode()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        is_figure = path.suffix in (".png", ".pdf") and path.is_file() and not path.is_symlink()
-        if is_figure and path not in written and mark in path.read_bytes():
-            path.unlink()
+    with explained(folder):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            is_figure = path.suffix in (".png", ".pdf") and path.is_file() and not path.is_symlink()
+            if is_figure and path not in written and mark in path.read_bytes():
+                path.unlink()
 
 
 def short_number(value: float, _position: object = None) -> str:

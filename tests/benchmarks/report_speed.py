@@ -33,8 +33,6 @@ def main() -> None:
         best("store.load", lambda: store.load(root))
         best("report.table", lambda: report.table(root))
         best("report.plot", lambda: report.plot(root), repeats=1)
-        figures = sorted((root / "figures").iterdir())
-        best("report.html", lambda: report.html(root, figures), repeats=1)
 
 
 def fill(root: Path, cells: int) -> None:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from pbrl import report, store
 from pbrl.errors import ConfigError, StoreError
 from pbrl.report import figures, formats, names, scores, style, tables
+from pbrl.report.page import write as write_page
 from pbrl.report.study import Study, group, read
 from tests.report import report_folders as folders
 
@@ -380,7 +381,7 @@ def test_missing_and_failed_cells_are_named_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = _damaged(tmp_path)
-    page = report.html(root).read_text()
+    page = report.plot(root)[-1].read_text()
     assert "reward &lt;nan&gt; at step 7" in page
     assert "<nan>" not in page
     texts = _texts(read(root), tmp_path / "figures", monkeypatch)
@@ -415,6 +416,52 @@ def test_versions_are_read_from_the_manifests(complete: Path) -> None:
     other = dataclasses.replace(results.cells[0], environment={"pbrl": "0.0.9", "source": "f" * 64})
     study = group(store.Results([other, *results.cells[1:]], results.frame))
     assert any("1 cell 0.0.9 ffffffff" in text for text in study.problems())
+
+
+def test_plug_ins_and_other_versions_within_a_cell_are_mixtures(
+    complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = store.load(complete)
+    one, two, *rest = results.cells
+    one = dataclasses.replace(one, environment=one.environment | {"plugins": {"own.py": "a" * 64}})
+    two = dataclasses.replace(
+        two,
+        environment=two.environment | {"plugins": {"own.py": "b" * 64}},
+        notices=("continued from step 5 with other versions: torch 2.13 after 2.12",),
+    )
+    study = group(store.Results([one, two, *rest], results.frame))
+    expected = (
+        "Mixed versions of own.py: 1 cell aaaaaaaa, 1 cell bbbbbbbb",
+        "Mixed within 1 cell, continued with other versions: sac on walker-walk seed 1",
+    )
+    with pytest.raises(StoreError, match=r"Mixed versions of own\.py.*Mixed within 1 cell"):
+        tables.table_text(study, format="md", strict=True, regrets=None)
+    table = tables.table_text(study, format="md", strict=False, regrets=None)
+    figure = _texts(study, tmp_path, monkeypatch)
+    page = write_page(study, "x", tmp_path / "x.html", [], regrets=None).read_text()
+    for text in expected:
+        assert text in table
+        assert text in figure
+        assert text in page
+
+
+def test_notes_of_cells_stand_in_table_figure_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for problem in ("cyclic", "plain"):
+        config = folders.bandit(problem, "ccb", horizon=100, repetitions=3)
+        known = ("copeland",) if problem == "cyclic" else ("copeland", "average")
+        rows = [
+            {"event": "regret", "repetition": r, "t": t} | dict.fromkeys(known, t / 10 + r)
+            for r in range(3)
+            for t in (1, 10, 50, 100)
+        ]
+        notes = ["average regret is not defined"] if problem == "cyclic" else []
+        folders.write(tmp_path, config, rows, notes=notes)
+    page = report.plot(tmp_path)[-1].read_text()
+    figure = _texts(read(tmp_path), tmp_path, monkeypatch)
+    for text in (page, figure, report.table(tmp_path)):
+        assert "cyclic: average regret is not defined" in text
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4, 5])
@@ -506,8 +553,8 @@ def test_a_problem_without_a_condorcet_winner_shows_copeland_regret(tmp_path: Pa
 def test_a_folder_without_a_finished_cell(tmp_path: Path) -> None:
     store.write_plan(tmp_path, [store.Cell(tmp_path, folders.online())])
     assert "missing" in report.table(tmp_path)
-    assert report.plot(tmp_path) == []
-    assert "0 finished cells of 1" in report.html(tmp_path).read_text()
+    assert len(report.plot(tmp_path)) == 1
+    assert "0 finished cells of 1" in report.plot(tmp_path)[-1].read_text()
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
@@ -563,7 +610,7 @@ def test_hostile_labels_are_shown_as_written_in_every_format(
         r"SAC [ours] | a_b <b>&amp; $x$ % \ \x1b[31m\x9b\u202e \ud800 \nnew *row* `c` [l](http://x)"
     )
     outputs = {format: report.table(tmp_path, format=format) for format in formats.FORMATS}
-    outputs["html"] = report.html(tmp_path).read_text(encoding="utf-8")
+    outputs["html"] = report.plot(tmp_path)[-1].read_text(encoding="utf-8")
     outputs["figure"] = _texts(read(tmp_path), tmp_path, monkeypatch)
     for format, text in outputs.items():
         assert not [c for c in text if not c.isprintable() and c not in "\n\N{NO-BREAK SPACE}"], (
@@ -640,7 +687,7 @@ def test_figures_repeat_to_the_byte_and_leave_matplotlib_alone(
 ) -> None:
     names = ("returns", "efficiency", "profiles", "regret-average", "regret-weak")
     files = {f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")}
-    assert {path.name for path in drawn} == files
+    assert {path.name for path in drawn} == files | {"report.html"}
     before = dict(matplotlib.rcParams)
     assert {path: path.read_bytes() for path in report.plot(complete)} == drawn
     assert dict(matplotlib.rcParams) == before
@@ -682,7 +729,7 @@ def test_labels_are_text_and_not_markup(tmp_path: Path, monkeypatch: pytest.Monk
     config = folders.online()
     config["method"]["label"] = r"a<b>$\frac{$ & " + "long " * 30
     _write(tmp_path, config)
-    page = report.html(tmp_path).read_text()
+    page = report.plot(tmp_path)[-1].read_text()
     assert "a<b>" not in page
     assert "a&lt;b&gt;" in page
 
@@ -700,19 +747,33 @@ def test_styles_stay_apart(number: int) -> None:
 
 def test_figures_of_an_earlier_call_are_removed_and_nothing_else(tmp_path: Path) -> None:
     _write(tmp_path, folders.online())
-    first = {path.name for path in report.plot(tmp_path)}
+    first = {path.name for path in report.plot(tmp_path)[:-1]}
     assert "efficiency.png" in first
     own = tmp_path / "figures" / "own.png"
     own.write_bytes(b"a user's picture")
     shutil.rmtree(tmp_path / "cells")
     _write(tmp_path, folders.online(method="sac", teacher=None))
-    second = {path.name for path in report.plot(tmp_path)}
+    second = {path.name for path in report.plot(tmp_path)[:-1]}
     assert "efficiency.png" not in second
     assert {path.name for path in (tmp_path / "figures").iterdir()} == second | {"own.png"}
 
 
+def test_results_that_cannot_be_written_to_are_reported_elsewhere(
+    complete: Path, tmp_path: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in complete.rglob("*")}
+    written = report.plot(complete, tmp_path / "new" / "place")
+    report.table(complete)
+    assert {path: path.stat().st_mtime_ns for path in complete.rglob("*")} == before
+    assert all(path.is_relative_to(tmp_path / "new" / "place") for path in written)
+    assert written[-1].name == "report.html"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"choose another folder \(-o DIR\)"):
+        report.plot(complete, tmp_path / "file")
+
+
 def test_the_page_needs_nothing_else(complete: Path, drawn: dict[Path, bytes]) -> None:
-    page = report.html(complete, list(drawn)).read_text()
+    page = next(text for path, text in drawn.items() if path.suffix == ".html").decode()
     assert page.count("data:image/png;base64,") == 5
     assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|href=", page)
     assert str(complete.parent) not in page
