@@ -164,8 +164,9 @@ def plan(
     rows = terminal.plan_rows(cells)
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
+    notices = [*terminal.plan_notes(rows), *_notices(cells)]
     if as_json:
-        total = {"cells": len(cells), "done": done, "seconds_left": left}
+        total = {"cells": len(cells), "done": done, "seconds_left": left, "notices": notices}
         terminal.say_json({"suite": name, "folder": str(root), **total, "rows": rows})
         return
     terminal.show(terminal.plan_table(rows))
@@ -174,8 +175,24 @@ def plan(
         f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
     )
     terminal.say_words(f"\n{len(cells)} cells, {done} done in {root}; {about}")
-    for note in terminal.plan_notes(rows):
-        terminal.say_words(f"note: {note}")
+    for notice in notices:
+        terminal.say_words(f"note: {notice}")
+
+
+def _notices(cells: "list[Cell]") -> list[str]:
+    """What the cells ask for and this machine does not have; a cluster may have it."""
+    from pbrl import devices
+
+    found = []
+    for device in sorted({cell.config["device"] for cell in cells}):
+        if why := devices.missing(device):
+            found.append(f"device {device}: {why}; --executor ray can run it on nodes that have it")
+    gpus = max((cell.config["execution"]["gpus"] for cell in cells), default=0)
+    if gpus and devices.missing("cuda"):
+        found.append(
+            f"gpus: {gpus:g} can be given by --executor ray alone; {devices.missing('cuda')}"
+        )
+    return found
 
 
 def _cells(
@@ -225,6 +242,12 @@ def run(
     plugins = _load_plugins(plugin)
     planned, root, _ = _cells(suite_name, out, settings)
     cells = _chosen(planned, only)
+    if executor == "local":
+        from pbrl import devices
+
+        for device in {cell.config["device"] for cell in cells}:
+            if why := devices.missing(device):
+                raise ConfigError(f"device {device}: {why}; use another, such as --set device=cpu")
     store.write_plan(root, planned)
     with terminal.Progress(cells) as progress:
         summary = queue.run_cells(

@@ -5,7 +5,7 @@ a budget that cannot be spent is refused instead.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 from pbrl.errors import ConfigError
@@ -14,7 +14,11 @@ Kind = Literal["constant", "decay", "growth"]
 SPREAD = 0.75  # of the steps after the first session: where the last is, if no interval is given
 
 
-@cache
+SESSIONS = 10_000
+"""Sessions of one run at most."""
+
+
+@lru_cache(maxsize=4096)
 def sessions(
     *,
     steps: int,
@@ -31,7 +35,7 @@ def sessions(
     and the last one is cut to what is left (B-Pref, `train_PEBBLE.py`). An interval of None is the
     longest that spends the budget over the first SPREAD of the steps, 1 if none does.
 
-    Raises ConfigError unless interval and per_session are at least 1.
+    Raises ConfigError unless interval and per_session are at least 1, and for over 10,000 sessions.
     """
     if interval is None:
         return _spread(steps, first, per_session, labels, kind)
@@ -40,9 +44,14 @@ def sessions(
             f"label_interval = {interval}, labels_per_session = {per_session}; expected at least 1"
         )
     found, left = [], labels
-    for step in range(first, steps, interval):
+    for number, step in enumerate(range(first, steps, interval)):
         if left == 0:
             break
+        if number == SESSIONS:
+            raise ConfigError(
+                f"label_interval = {interval} makes {len(range(first, steps, interval)):,} "
+                f"sessions; expected at most {SESSIONS:,}: raise it"
+            )
         factors = {"constant": 1.0, "decay": (steps - step) / steps}
         factors["growth"] = steps / (steps - step + 1)
         size = min(int(per_session * factors[kind]), left)
@@ -62,6 +71,8 @@ def _spread(
         return sessions(steps=steps, first=first, interval=interval, **sizes)
 
     def fits(interval: int) -> bool:
+        if steps - first > interval * SESSIONS:
+            return True  # the sessions are too many, not too few
         found = planned(interval)
         return bool(found) and sum(size for _, size in found) == labels and found[-1][0] <= end
 

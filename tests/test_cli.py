@@ -131,7 +131,7 @@ BAD = [
     (["run", "{tiny}", "--plugin", "nowhere.py"], "'nowhere.py' is not a file"),
     (["run", "{tiny}", "--plugin", "{broken}"], "line 2: ZeroDivisionError"),
     (["run", "{tiny}", "--plugin", "{empty}"], "registers nothing"),
-    (["run", "{tiny}", "--set", "seeds=0"], "seeds: found none"),
+    (["run", "{tiny}", "--set", "seeds=0"], "seeds: found 0"),
     (["check", "pebbel"], "did you mean 'pebble'"),
     (["status", "{nowhere}"], "nowhere"),
     (["table", "{nowhere}"], "nowhere"),

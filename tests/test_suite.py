@@ -66,7 +66,7 @@ def test_labels_for_reading_do_not_change_what_a_cell_is() -> None:
 
 
 BAD = [
-    ("seeds", 0, r"seeds: found none; expected a number of at least 1"),
+    ("seeds", 0, r"seeds: found 0; expected a whole number in \[1, 100_000\] or a list"),
     ("seeds", [1, 1], r"expected distinct numbers"),
     ("seeds", "three", r"suite\.seeds: found 'three'"),
     ("blocks", [], r"suite\.blocks"),

@@ -8,7 +8,6 @@ multiple_of, min_length, max_length). NaN is never a value, infinity only where 
 
 import inspect
 import math
-import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -20,7 +19,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from bandits.registry import Names
 
 RANGE = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "allow_inf_nan")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)
 
 
 PLAIN = (int, float, bool, str, list, tuple, dict, Path, Any, None, type(None))
@@ -61,7 +59,7 @@ def range_words(limits: Mapping[str, Any]) -> str:
     found = []
     if low is not None and high is not None:
         left, right = "[" if "ge" in limits else "(", "]" if "le" in limits else ")"
-        found.append(f"in {left}{low:g}, {high:g}{right}")
+        found.append(f"in {left}{_number(low)}, {_number(high)}{right}")
     elif low is not None:
         found.append(f"{'at least' if 'ge' in limits else 'over'} {_number(low)}")
     elif high is not None:
@@ -179,8 +177,6 @@ def _infinite(value: Any) -> bool:
 
 
 def _numeric(value: Any, kind: type) -> Any:
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = float(value)  # YAML 1.1 reads 1e-3 and 1e5 as text
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise Refused(WORDS[kind])
     if kind is float:
@@ -231,7 +227,10 @@ def _elements(value: Any, annotation: Any, named: Callable[[Names, Any], Any] | 
     if fixed and len(inner) != len(value):
         raise Refused(f"{words(annotation)}, {len(inner)} of them")
     kinds = inner if fixed else inner[:1] * len(value) or (Any,) * len(value)
-    found = [accepted(v, kind, named) for v, kind in zip(value, kinds, strict=True)]
+    try:
+        found = [accepted(v, kind, named) for v, kind in zip(value, kinds, strict=True)]
+    except Refused:
+        raise Refused(words(annotation)) from None
     return tuple(found) if (get_origin(annotation) or annotation) is tuple else found
 
 

@@ -48,8 +48,6 @@ def test_in_words(annotation: Any, text: str) -> None:
 TAKEN = [
     (4.0, int, 4),
     (1, float, 1.0),
-    ("1e-3", float, 1e-3),  # YAML 1.1 reads it as text
-    ("1e4", int, 10_000),
     (0.5, Annotated[float, Ge(0.5)], 0.5),
     (math.inf, Annotated[float, Field(allow_inf_nan=True)], math.inf),
     (None, Annotated[float, Gt(0)] | None, None),
@@ -76,6 +74,7 @@ REFUSED = [
     ("yes", bool),
     ("high", float),
     ("5", int),
+    ("1e-3", float),
     (4.5, int),
     (5, str),
     (math.nan, float),

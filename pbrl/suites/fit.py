@@ -1,0 +1,92 @@
+"""What a cell would refuse although each of its settings is fine: refused when it is planned."""
+
+from typing import Any
+
+from pbrl import registry, sessions
+from pbrl.errors import ConfigError
+
+
+def with_budget(
+    method: dict[str, Any], entry: registry.Entry, steps: int, labels: int, where: str
+) -> dict[str, Any]:
+    """The method's settings with the block's steps and labels, refused if they cannot be spent."""
+    if "labels" in entry.parameters and labels == 0:
+        raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
+    given = {"steps": steps, "labels": labels}
+    own = {k: p for k, p in entry.parameters.items() if k in given}
+    part = registry.Entry("method", entry.name, "", "", own)
+    filled = method | registry.check_parameters(part, {k: given[k] for k in own}, where)
+    if sessions.is_scheduled(filled):
+        try:
+            spendable = sessions.realisable(filled)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {method['label']}: {error}") from None
+        if spendable == 0 < labels:
+            switch = filled.get("seed_steps", 0) + filled.get("unsup_steps", 0)
+            raise ConfigError(
+                f"{where}.labels: {method['label']} first asks at step {switch}, but the run has "
+                f"{steps} steps; raise steps, or lower unsup_steps"
+            )
+        if spendable < labels:
+            raise ConfigError(
+                f"{where}.labels: {method['label']} can spend {spendable} of {labels} labels in "
+                f"{steps} steps; lower labels, raise steps or labels_per_session, or lower "
+                "label_interval"
+            )
+    return filled
+
+
+def check_members(method: dict[str, Any], where: str) -> None:
+    """Members of an ensemble of one cannot disagree."""
+    if method.get("members") == 1 and "disagreement" in str(method.get("query")):
+        raise ConfigError(
+            f"{where}: query {method['query']!r} needs members that can disagree; found members = 1"
+        )
+
+
+def check_env(env: dict[str, Any], where: str) -> int:
+    """The horizon of an environment as its parameters make it."""
+    name, parameters = registry.split(env)
+    try:
+        return registry.resolve("env", name).resolve(parameters).horizon
+    except ValueError as error:
+        raise ConfigError(f"{where}.env: {error}") from None
+
+
+def check_segments(method: dict[str, Any], env: dict[str, Any], horizon: int, where: str) -> None:
+    """Segments come from complete episodes: one must be over, and be as long as a segment."""
+    if method.get("segment_length", 0) > horizon:
+        raise ConfigError(
+            f"{where}: {method['label']} has segment_length {method['segment_length']}, but an "
+            f"episode of {env['label']} has {horizon} steps; lower segment_length"
+        )
+    if not sessions.is_scheduled(method):
+        return
+    first = sessions.sessions_of(method)[0][0]
+    if first < horizon:
+        raise ConfigError(
+            f"{where}: {method['label']} first asks at step {first}, but the first episode of "
+            f"{env['label']} ends at step {horizon}; raise unsup_steps by at least "
+            f"{horizon - first}"
+        )
+
+
+def check_actions(method: registry.Entry, env: dict[str, Any], where: str) -> None:
+    """A method says which actions it takes (`box` where it says nothing), and so does an env."""
+    takes, has = method.meta.get("actions", "box"), registry.resolve("env", env["name"]).actions
+    if takes not in (has, "any"):
+        raise ConfigError(
+            f"{where}: method {method.name!r} takes {takes} actions, but those of "
+            f"{env['label']} are {has}; choose another method or environment"
+        )
+
+
+def check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> None:
+    """Thresholds that are a share of the return need rewards that are bounded below."""
+    thresholds = [k for k in ("eps_skip", "eps_equal") if teacher.get(k)]
+    low = registry.resolve("env", env["name"]).reward_range[0]
+    if (teacher["name"] in ("skip", "equal") or thresholds) and low == float("-inf"):
+        raise ConfigError(
+            f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
+            f"reward of {env['label']} has no lower bound; use another teacher or environment"
+        )
