@@ -100,7 +100,7 @@ BAD = [
     ("blocks.0.method", [{"name": "pebble", "loss": "sigmoidd"}], r"unknown loss 'sigmoidd'"),
     ("blocks.0.method", [{"name": "pebble", "steps": 5}], r"steps belongs to the block"),
     ("blocks.0.method", [{"eps": 1}], r"expected a name or \{name: \.\.\., key: value\}"),
-    ("blocks.0.labels", 0, r"pebble': labels = 0; expected a whole number of at least 1"),
+    ("blocks.0.labels", 0, r"pebble learns from labels; expected over 0"),
     ("blocks.0.labels", 100000, r"can spend \d+ of 100000 labels in 4000 steps"),
     (
         "blocks.0.method",

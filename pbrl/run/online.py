@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pbrl import registry
+from pbrl import devices, registry
 from pbrl.errors import CellError, ConfigError
 from pbrl.run import evaluation, rows
 from pbrl.run.env import ActingEnv, Transition
@@ -244,7 +244,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here: {error}") from None
+        reason = devices.missing(name) or str(error).partition("\n")[0][:200]
+        raise ConfigError(f"device {name!r} cannot be used here: {reason}") from None
     return device
 
 

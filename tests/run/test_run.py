@@ -19,6 +19,7 @@ from pbrl.run.evaluation import reward_accuracy
 from pbrl.run.online import OnlineCell
 from pbrl.run.seeds import stream_int, stream_seed
 from pbrl.segments import Segments
+from pbrl.suites import shipped
 
 
 class Faulty(gymnasium.Env):
@@ -165,7 +166,7 @@ def test_an_evaluation_estimates_the_mean_over_start_states() -> None:
 
 
 def test_shipped_suites_evaluate_on_enough_episodes() -> None:
-    for name in suite.shipped():
+    for name in shipped():
         for config in suite.cells(suite.read(name)):
             if config["kind"] == "online":
                 assert config["eval_episodes"] >= 10
@@ -466,5 +467,5 @@ def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> No
 
 
 def test_a_device_that_is_not_here_is_a_clear_error() -> None:
-    with pytest.raises(ConfigError, match="device 'nowhere' cannot be used here"):
-        OnlineCell(cell(device="nowhere"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used here"):
+        OnlineCell(cell(device="cuda:99"))  # type: ignore[arg-type]
