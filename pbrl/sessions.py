@@ -50,7 +50,7 @@ def sessions(
         if number == SESSIONS:
             raise ConfigError(
                 f"label_interval = {interval} makes {len(range(first, steps, interval)):,} "
-                f"sessions; expected at most {SESSIONS:,}: raise it"
+                f"sessions; expected at most {SESSIONS:,}: raise it, or labels_per_session"
             )
         factors = {"constant": 1.0, "decay": (steps - step) / steps}
         factors["growth"] = steps / (steps - step + 1)
