@@ -367,15 +367,19 @@ def check(
     what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="a name, or a plug-in file")],
     plugin: PluginOption = None,
 ) -> None:
-    """Contract tests of an environment, teacher, method, query, loss, bandit or problem."""
+    """Contract tests of an environment, teacher, method, query, loss, bandit or problem.
+
+    They run in a process of their own; one that hangs is stopped after 1 to 10 minutes, by kind.
+    """
     from pbrl import check as contract
+    from pbrl.check import limited
 
     _load_plugins(plugin)
     broken = 0
     for kind, name in contract.targets(what):
         if kind == "method" and sys.stderr.isatty():
             print(f"running and resuming method {name} several times ...", file=sys.stderr)
-        violations = contract.violations(kind, name)
+        violations = limited.violations(kind, name)
         terminal.say(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
         for violation in violations:
             terminal.say(f"  - {violation}")

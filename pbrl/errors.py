@@ -1,6 +1,7 @@
 """One error per party at fault; messages say what was found, what was expected, what to do."""
 
 import difflib
+import os
 import re
 import sysconfig
 import traceback
@@ -8,7 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _NOT_THE_USERS = (  # the standard library, installed packages, and this one
-    *(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")),
+    *(
+        form(sysconfig.get_paths()[key])
+        for key in ("stdlib", "platstdlib", "purelib", "platlib")
+        for form in (str, os.path.realpath)
+    ),
     *(str(Path(__file__).parent.parent / name) + "/" for name in ("pbrl", "envs", "bandits")),
     "<",
 )
@@ -44,11 +49,16 @@ class EnvironmentFault(CellError):
 
 def where(error: BaseException) -> str:
     """The innermost line of a user's file that an error came through: " (my.py, line 3)", or ""."""
-    place = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if not frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-            place = f" ({Path(frame.f_code.co_filename).name}, line {line})"
-    return place
+    frames = reversed([*traceback.walk_tb(error.__traceback__)])
+    return shown_place([(frame.f_code.co_filename, line) for frame, line in frames])
+
+
+def shown_place(places: Iterable[tuple[str, int]]) -> str:
+    """The first of these (file, line), innermost first, that is in a user's file, or ""."""
+    for file, line in places:
+        if not file.startswith(_NOT_THE_USERS):
+            return f" ({Path(file).name}, line {line})"
+    return ""
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

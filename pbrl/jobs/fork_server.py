@@ -103,7 +103,7 @@ class Server:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             for fd in (self.wake_read, self.wake_write):
                 os.close(fd)
-            cell = Cell.at(Path(request["cell"]))
+            cell = Cell.at(Path(request["cell"]).resolve())  # whatever it runs may change directory
             faulthandler.enable()
             worker.redirect(cell.path / "log.txt")
             worker.follow_parent(self.pid)

@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.parent is not None:
         follow_parent(options.parent)
     try:
-        cell = Cell.at(Path(options.folder))
+        cell = Cell.at(Path(options.folder).resolve())  # what it runs may change directory
         return compute(cell, plugins=options.plugin, expired_token=options.expired_token)
     except StoreError as error:
         print(f"pbrl: {error}", file=sys.stderr)
