@@ -5,9 +5,10 @@ bandits.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import draw, mix
@@ -22,7 +23,7 @@ class UCB:
     Arms not yet tried come first, in random order.
     """
 
-    a: float = 3.0
+    a: Annotated[float, Gt(0)] = 3.0
 
     def start(self, copies: int, K: int, T: int, rng: Any) -> None:
         self.t = np.zeros(copies, np.int64)

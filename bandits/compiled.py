@@ -3,9 +3,9 @@
     @algorithm("name")
     @compiled
     class Name:
-        alpha: float = 0.51            # a parameter: annotated, with a literal default
+        alpha: Annotated[float, Gt(0.5)] = 0.51    # a parameter: its range, a literal default
 
-        def start(self, K, T, rng):    # every attribute of the state is set here
+        def start(self, K, T, rng):                # every attribute of the state is set here
             self.t = 0
             self.wins = np.zeros((K, K), np.int64)
 

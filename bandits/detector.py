@@ -133,10 +133,10 @@ def detections(resets: np.ndarray, changes: np.ndarray, span: int) -> tuple[np.n
 
 def check_visible(user: str, delta: float, eps: float) -> None:
     """ValueError, on behalf of an algorithm, when counts so inexact hide changes of size delta."""
-    if eps < 0 or _inexact(delta, eps)[1] <= 0:
+    if _inexact(delta, eps)[1] <= 0:
         raise ValueError(
             f"{user}: counts of relative error eps = {eps} hide changes of delta = {delta}; "
-            "expected eps >= 0 and (1 + eps) delta > 8 eps"
+            "expected (1 + eps) delta > 8 eps"
         )
 
 

@@ -1,10 +1,14 @@
 """Names of dueling-bandit algorithms, base bandits and problems, and how one is made by name."""
 
 import difflib
+import functools
 import inspect
+import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 ALGORITHMS: dict[str, Any] = {}
 BASE_BANDITS: dict[str, Any] = {}
@@ -25,29 +29,95 @@ class Names:
 
 
 def algorithm(name: str, **meta: Any) -> Callable[[Any], Any]:
-    """Register the class or factory below under `name` as a dueling-bandit algorithm."""
-    return _register(ALGORITHMS, name, meta)
+    """Register the class or factory below under `name` as a dueling-bandit algorithm.
+
+    Its arguments are held to the ranges of their annotations, as `Annotated[float, Gt(0)]` with the
+    marks of `annotated_types`; ValueError for a value outside.
+    """
+    return _register(ALGORITHMS, name, meta, _checked)
 
 
 def base_bandit(name: str, **meta: Any) -> Callable[[Any], Any]:
-    """Register the class below under `name` as an ordinary bandit that reductions drive."""
-    return _register(BASE_BANDITS, name, meta)
+    """Register the class below as an ordinary bandit that reductions drive, checked likewise."""
+    return _register(BASE_BANDITS, name, meta, _checked)
 
 
 def problem(name: str, **meta: Any) -> Callable[[Any], Any]:
     """Register the class or factory below under `name` as a dueling-bandit problem."""
-    return _register(PROBLEMS, name, meta)
+    return _register(PROBLEMS, name, meta, lambda name, obj: obj)
 
 
-def _register(known: dict[str, Any], name: str, meta: dict[str, Any]) -> Callable[[Any], Any]:
+def _register(
+    known: dict[str, Any],
+    name: str,
+    meta: dict[str, Any],
+    prepared: Callable[[str, Any], Any],
+) -> Callable[[Any], Any]:
     def register(obj: Any) -> Any:
         if name in known and known[name].__module__ != obj.__module__:
             raise ValueError(f"{name!r} is already registered by {known[name].__module__}")
+        obj = prepared(name, obj)
         obj.meta = meta
         known[name] = obj
         return obj
 
     return register
+
+
+def _checked(name: str, obj: Any) -> Any:
+    """The class or factory, refusing arguments that their annotations do not take."""
+    make = obj.__init__ if inspect.isclass(obj) else obj
+    signature = inspect.signature(make)
+
+    @functools.wraps(make)
+    def checked(*arguments: Any, **keywords: Any) -> Any:
+        given = signature.bind(*arguments, **keywords)
+        for key, value in given.arguments.items():
+            wanted = expected(signature.parameters[key].annotation, value)
+            if wanted:
+                raise ValueError(f"{name}: {key} = {value!r}; expected {wanted}")
+        return make(*given.args, **given.kwargs)
+
+    if inspect.isclass(obj):
+        obj.__init__ = checked  # type: ignore[method-assign]
+    return obj if inspect.isclass(obj) else checked
+
+
+def expected(annotation: Any, value: Any) -> str:
+    """What an annotation takes, as `pbrl plan` says it, where the value is not that; else ""."""
+    inner, *marks = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    for mark in marks:
+        if isinstance(mark, Names):
+            named = isinstance(value, str | dict)
+            return "" if named else f"a {mark.kind}'s name, or {{name: ..., key: value}}"
+    if get_origin(inner) is Literal:
+        return "" if value in get_args(inner) else f"one of {', '.join(map(repr, get_args(inner)))}"
+    if inner is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if inner not in (int, float):
+        return ""
+    kind, numbers = ("a number", Real) if inner is float else ("a whole number", Integral)
+    if isinstance(value, bool) or not isinstance(value, numbers) or not math.isfinite(value):
+        return kind
+    limits = {key: getattr(m, key) for m in marks for key in LIMITS if hasattr(m, key)}
+    if all(LIMITS[key](value, limit) for key, limit in limits.items()):
+        return ""
+    words = {key: f"{x:_}" if isinstance(x, int) else f"{x:g}" for key, x in limits.items()}
+    low, high = (words.get(a, words.get(b)) for a, b in (("ge", "gt"), ("le", "lt")))
+    if low is not None and high is not None:
+        left, right = "[" if "ge" in limits else "(", "]" if "le" in limits else ")"
+        return f"{kind} in {left}{low}, {high}{right}"
+    if low is not None:
+        return f"{kind} {'of at least' if 'ge' in limits else 'over'} {low}"
+    return f"{kind} {'of at most' if 'le' in limits else 'under'} {high}"
+
+
+LIMITS: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
 
 
 def spelled(value: Any) -> str:

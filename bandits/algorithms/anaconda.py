@@ -8,7 +8,9 @@ constant C = 1 of the theory never drops an arm within practical horizons.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -28,12 +30,10 @@ class ANACONDA:
     the only arm left, else -1.
     """
 
-    C: float = 0.01
-    P: float = 0.1
+    C: Annotated[float, Gt(0)] = 0.01
+    P: Annotated[float, Ge(0)] = 0.1
 
     def __post_init__(self) -> None:
-        if not (self.C > 0 and self.P >= 0):
-            raise ValueError(f"anaconda: C = {self.C}, P = {self.P}; expected C > 0 and P >= 0")
         self.episode = Episode()
         self.beaten = DyadicSums()
 

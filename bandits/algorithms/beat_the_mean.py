@@ -8,34 +8,34 @@ Algorithm in Dueling Bandit Problem", COLT 2015.
 """
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
 
 
 @algorithm("btm")
-def btm(gamma: float = 1.3, radius: Literal["paper", "tight"] = "paper") -> "BeatTheMean":
+def btm(
+    gamma: Annotated[float, Ge(1)] = 1.3, radius: Literal["paper", "tight"] = "paper"
+) -> "BeatTheMean":
     """Beat the Mean: arms duel random others; the worst drops out when surely below the best.
 
     The confidence radius after n duels is 3 gamma^2 sqrt(ln(1/delta)/n) as in the paper, or with
     `radius` tight a third of it, as in the published code of Komiyama et al. (there gamma = 1.2).
     """
-    if radius not in ("paper", "tight"):
-        raise ValueError(f"btm: radius = {radius!r}; expected paper or tight")
     return BeatTheMean(gamma=gamma, factor=3.0 if radius == "paper" else 1.0)
 
 
 @algorithm("btm-pac")
-def btm_pac(epsilon: float = 0.1, delta: float = 0.05, gamma: float = 1.0) -> "BeatTheMean":
+def btm_pac(
+    epsilon: Annotated[float, Gt(0), Lt(0.5)] = 0.1,
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05,
+    gamma: Annotated[float, Ge(1)] = 1.0,
+) -> "BeatTheMean":
     """Beat the Mean, PAC: finds an arm within `epsilon` of the best with probability 1 - delta."""
-    if not (0 < epsilon < 0.5 and 0 < delta < 1):
-        raise ValueError(
-            f"btm-pac: epsilon = {epsilon}, delta = {delta}; "
-            "expected 0 < epsilon < 1/2 and 0 < delta < 1"
-        )
     return BeatTheMean(gamma=gamma, epsilon=epsilon, delta=delta)
 
 
@@ -53,10 +53,6 @@ class BeatTheMean:
     epsilon: float = 0.0
     delta: float = 0.0
     factor: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.gamma < 1:
-            raise ValueError(f"btm: gamma = {self.gamma}; it must be at least 1")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K

@@ -5,9 +5,10 @@ known to us only from newer code of the duelpy library.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -21,11 +22,7 @@ class BordaConfidenceBound:
     Estimate b_i = (K/t) sum of 1{x = i wins}, width 2 sqrt((K/t) ln(2 K T/delta)).
     """
 
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 < self.delta < 1:
-            raise ValueError(f"bcb: delta = {self.delta}; expected 0 < delta < 1")
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0

@@ -6,9 +6,10 @@ corrected.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -25,11 +26,7 @@ class BordaElimination:
     until it is found, after `samples` duels; from then on it duels itself only.
     """
 
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 < self.delta < 1:
-            raise ValueError(f"borda-elimination: delta = {self.delta}; expected 0 < delta < 1")
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.active = np.ones(K, np.bool_)

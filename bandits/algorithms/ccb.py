@@ -5,9 +5,10 @@ details of the published code of Wu & Liu.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import pick, record_rivals
@@ -26,13 +27,9 @@ class CCB:
     and for every arm whose sure losses changed; 4 K^2 numbers and 2 K^2 bits of a byte each.
     """
 
-    alpha: float = 0.51
+    alpha: Annotated[float, Gt(0.5)] = 0.51
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0.5:
-            raise ValueError(f"ccb: alpha = {self.alpha}; it must be greater than 1/2")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K

@@ -7,9 +7,10 @@ way the coupling bit works; c1 = 2 sqrt(d ln T) is that of the experiments of Di
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from bandits.compiled import compiled
 from bandits.linear import best, learn, lengths, set_widths
@@ -27,16 +28,11 @@ class CoLSTIM:
     are uniform. Needs a problem with features.
     """
 
-    scale: float = 2.0
-    ridge: float = 1.0
-    tau: int = 0
+    scale: Annotated[float, Gt(0)] = 2.0
+    ridge: Annotated[float, Gt(0)] = 1.0
+    tau: Annotated[int, Ge(0)] = 0
 
     def __post_init__(self) -> None:
-        if self.scale <= 0 or self.ridge <= 0 or self.tau < 0:
-            raise ValueError(
-                f"colstim: scale = {self.scale}, ridge = {self.ridge}, tau = {self.tau}; "
-                "expected scale > 0, ridge > 0 and tau >= 0"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:

@@ -8,6 +8,8 @@ import math
 import warnings
 from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
+
 from bandits.algorithms import monitored
 from bandits.compiled import compiled
 from bandits.detector import (
@@ -38,24 +40,15 @@ class DETECT:
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-w"
     setting: Literal["long", "short", "winner-stays"] = "short"
-    p_min: float = 0.6
-    delta: float = 0.6
-    eps: float = 0.0
+    p_min: Annotated[float, Gt(0.5), Lt(1)] = 0.6
+    delta: Annotated[float, Gt(0), Le(1)] = 0.6
+    eps: Annotated[float, Ge(0)] = 0.0
 
     def __post_init__(self) -> None:
         self.alg = monitored("detect", self.base)
         if not hasattr(self.alg, "winner"):
             raise ValueError(
                 f"detect: base {spelled(self.base)} names no winner; use one with winner()"
-            )
-        if self.setting not in SETTINGS:
-            raise ValueError(
-                f"detect: setting = {self.setting!r}; expected one of {', '.join(SETTINGS)}"
-            )
-        if not (0.5 < self.p_min < 1 and 0 < self.delta <= 1):
-            raise ValueError(
-                f"detect: p_min = {self.p_min} and delta = {self.delta}; "
-                "expected 1/2 < p_min < 1 and 0 < delta <= 1"
             )
         check_visible("detect", self.delta, self.eps)
         self.choice = SETTINGS.index(self.setting)

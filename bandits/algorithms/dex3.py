@@ -7,9 +7,10 @@ Comput. 2002, with the constants of its Theorem 6.3 and Corollary 8.2 (from memo
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.numerics import draw, mix
@@ -25,11 +26,7 @@ class Dex3P:
     gamma = min(3/5, 2 sqrt(3/5 K ln K/T)); q mixes the normalized w with gamma/K. Equal w at first.
     """
 
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 < self.delta < 1:
-            raise ValueError(f"dex3-p: delta = {self.delta}; expected 0 < delta < 1")
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.gamma = min(0.6, 2 * math.sqrt(0.6 * K * math.log(max(K, 2)) / T))
@@ -63,11 +60,7 @@ class Dex3S:
     `S` is the number of changes the players are compared with.
     """
 
-    S: int = 10
-
-    def __post_init__(self) -> None:
-        if self.S < 1:
-            raise ValueError(f"dex3-s: S = {self.S}; expected at least 1 change")
+    S: Annotated[int, Ge(1)] = 10
 
     def start(self, K: int, T: int, rng: Any) -> None:
         log_term = self.S * math.log(K * T) + math.e

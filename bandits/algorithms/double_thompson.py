@@ -5,9 +5,10 @@ Wu & Liu, "Double Thompson Sampling for Dueling Bandits", NeurIPS 2016, Algorith
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import beats, forget_side, kl, record_side, sides
@@ -15,13 +16,13 @@ from bandits.registry import algorithm
 
 
 @algorithm("d-ts")
-def d_ts(alpha: float = 0.51) -> "DoubleThompson":
+def d_ts(alpha: Annotated[float, Gt(0)] = 0.51) -> "DoubleThompson":
     """Double Thompson Sampling: both arms of the duel come from posterior samples."""
     return DoubleThompson(alpha=alpha, plus=False)
 
 
 @algorithm("d-ts-plus")
-def d_ts_plus(alpha: float = 0.51) -> "DoubleThompson":
+def d_ts_plus(alpha: Annotated[float, Gt(0)] = 0.51) -> "DoubleThompson":
     """D-TS+: ties for the first arm go to the smallest sampled regret per unit of information.
 
     Arms that tie in this too, as in a sampled tournament where all win equally often, are drawn
@@ -45,11 +46,6 @@ class DoubleThompson:
     plus: bool = False
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            name = "d-ts-plus" if self.plus else "d-ts"
-            raise ValueError(f"{name}: alpha = {self.alpha}; it must be positive")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0  # duels observed, whoever chose them

@@ -5,9 +5,10 @@ only from newer code of the duelpy library.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.numerics import draw, mix
@@ -21,10 +22,8 @@ def d_exp3() -> "DuelingEXP3":
 
 
 @algorithm("d-exp3-hp")
-def d_exp3_hp(delta: float = 0.05) -> "DuelingEXP3":
+def d_exp3_hp(delta: Annotated[float, Gt(0), Lt(1)] = 0.05) -> "DuelingEXP3":
     """D-EXP3 with a bonus beta/q_i for every arm: regret bounded with probability 1 - delta."""
-    if not 0 < delta < 1:
-        raise ValueError(f"d-exp3-hp: delta = {delta}; expected 0 < delta < 1")
     return DuelingEXP3(delta=delta)
 
 

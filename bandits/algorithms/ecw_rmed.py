@@ -7,9 +7,10 @@ N d/ln t <= 1 over all pairs is left out, since it contradicts the paper's confi
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import kl
@@ -25,16 +26,10 @@ class ECWRMED:
     number of arms that beat i empirically. For Copeland winners; needs p_ij != 1/2 for all pairs.
     """
 
-    alpha: float = 3.0
-    beta: float = 0.01
+    alpha: Annotated[float, Gt(0)] = 3.0
+    beta: Annotated[float, Gt(0)] = 0.01
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if not (self.alpha > 0 and self.beta > 0):
-            raise ValueError(
-                f"ecw-rmed: alpha = {self.alpha}, beta = {self.beta}; both must be positive"
-            )
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.K = K

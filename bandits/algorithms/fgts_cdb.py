@@ -6,9 +6,10 @@ with constants unknown to us; here the steps are preconditioned.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from bandits.compiled import compiled
 from bandits.linear import add_contrast, best, factor, gradient, utilities
@@ -28,16 +29,11 @@ class FGTSCDB:
     1/4 inflate the variance of a Gaussian posterior by at most 1/7. Needs features.
     """
 
-    eta: float = 0.25
-    ridge: float = 1.0
-    steps: int = 10
+    eta: Annotated[float, Gt(0)] = 0.25
+    ridge: Annotated[float, Gt(0)] = 1.0
+    steps: Annotated[int, Ge(1)] = 10
 
     def __post_init__(self) -> None:
-        if self.eta <= 0 or self.ridge <= 0 or self.steps < 1:
-            raise ValueError(
-                f"fgts-cdb: eta = {self.eta}, ridge = {self.ridge}, steps = {self.steps}; "
-                "expected eta > 0, ridge > 0 and steps >= 1"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:

@@ -8,6 +8,7 @@ in confidence bounds no larger than the memory. A baseline without a paper of it
 from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 
 from bandits.algorithms import create
 from bandits.compiled import compiled
@@ -24,11 +25,9 @@ class SlidingWindow:
     """
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "rucb"
-    window: int = 10_000
+    window: Annotated[int, Ge(2), Le(100_000_000)] = 10_000
 
     def __post_init__(self) -> None:
-        if self.window < 2:
-            raise ValueError(f"sliding-window: window = {self.window}; expected at least 2 duels")
         self.alg = forgetful("sliding-window", self.base)
 
     def start(self, K: int, T: int, rng: Any) -> None:
@@ -69,11 +68,9 @@ class Discounted:
     """
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "rucb"
-    gamma: float = 0.9999
+    gamma: Annotated[float, Gt(0), Lt(1)] = 0.9999
 
     def __post_init__(self) -> None:
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"discounted: gamma = {self.gamma}; expected 0 < gamma < 1")
         self.alg = forgetful("discounted", self.base)
 
     def start(self, K: int, T: int, rng: Any) -> None:

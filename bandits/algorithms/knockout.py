@@ -5,9 +5,10 @@ ICML 2017, Algorithms 1 (Compare) and 2 (Knockout).
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -25,16 +26,9 @@ class Knockout:
     found, after `samples` duels; from then on it duels itself only.
     """
 
-    epsilon: float = 0.05
-    delta: float = 0.05
-    gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.epsilon < 0.5 and 0 < self.delta < 1 and self.gamma >= 1):
-            raise ValueError(
-                f"knockout: epsilon = {self.epsilon}, delta = {self.delta}, gamma = {self.gamma}; "
-                "expected 0 < epsilon < 1/2, 0 < delta < 1 and gamma >= 1"
-            )
+    epsilon: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
+    gamma: Annotated[float, Ge(1)] = 1.0
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.arms = np.arange(K)  # the first `left` of them are still in

@@ -6,9 +6,10 @@ beta and the missing warm-up are those of the experiments of Di et al. (VACDB, 2
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.linear import best, learn, set_widths
@@ -25,14 +26,10 @@ class MaxInP:
     beta = scale sqrt(d ln T). Needs a problem with features.
     """
 
-    scale: float = 2.0
-    ridge: float = 1.0
+    scale: Annotated[float, Gt(0)] = 2.0
+    ridge: Annotated[float, Gt(0)] = 1.0
 
     def __post_init__(self) -> None:
-        if self.scale <= 0 or self.ridge <= 0:
-            raise ValueError(
-                f"max-in-p: scale = {self.scale}, ridge = {self.ridge}; both must be positive"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:

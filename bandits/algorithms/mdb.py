@@ -9,6 +9,7 @@ import warnings
 from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
 from bandits.algorithms import monitored
 from bandits.compiled import compiled
@@ -29,16 +30,12 @@ class MDB:
     """
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-s"
-    M: int = 10
-    delta: float = 0.6
-    eps: float = 0.0
+    M: Annotated[int, Ge(1)] = 10
+    delta: Annotated[float, Gt(0), Le(1)] = 0.6
+    eps: Annotated[float, Ge(0)] = 0.0
     transfer: bool = True
 
     def __post_init__(self) -> None:
-        if self.M < 1 or not 0 < self.delta <= 1:
-            raise ValueError(
-                f"mdb: M = {self.M} and delta = {self.delta}; expected M >= 1 and 0 < delta <= 1"
-            )
         self.alg = monitored("mdb", self.base)
         self.shared = self.transfer and getattr(self.alg, "learns_from_any_pair", False)
         self.windows = windows(self.eps)

@@ -6,9 +6,10 @@ and the tuned constants.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from bandits.algorithms.merge_rucb import MergeRUCB
 from bandits.compiled import compiled
@@ -26,16 +27,11 @@ class MergeDTS:
     their batch of about `batch` arms. Needs a Condorcet winner.
     """
 
-    alpha: float = 0.262144
-    C: int = 4_000_000
-    batch: int = 16
+    alpha: Annotated[float, Gt(0)] = 0.262144
+    C: Annotated[int, Ge(1)] = 4_000_000
+    batch: Annotated[int, Ge(2)] = 16
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0 or self.C < 1 or self.batch < 2:
-            raise ValueError(
-                f"merge-dts: alpha = {self.alpha}, C = {self.C}, batch = {self.batch}; "
-                "expected alpha > 0, C >= 1 and batch >= 2"
-            )
         self.batches = MergeRUCB(batch=self.batch)
 
     def start(self, K: int, T: int, rng: Any) -> None:

@@ -6,9 +6,10 @@ possible, and the smallest is merged with the largest.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.numerics import permutation
@@ -25,16 +26,9 @@ class MergeRUCB:
     a Condorcet winner.
     """
 
-    alpha: float = 1.01
-    delta: float = 0.01
-    batch: int = 4
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0.5 or not 0 < self.delta < 1 or self.batch < 2:
-            raise ValueError(
-                f"merge-rucb: alpha = {self.alpha}, delta = {self.delta}, batch = {self.batch}; "
-                "expected alpha > 1/2, 0 < delta < 1 and batch >= 2"
-            )
+    alpha: Annotated[float, Gt(0.5)] = 1.01
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.01
+    batch: Annotated[int, Ge(2)] = 4
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0  # duels observed

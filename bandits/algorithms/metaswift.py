@@ -8,7 +8,9 @@ of the theory never drops an arm within practical horizons.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -28,16 +30,11 @@ class METASWIFT:
     the only arm left, else -1.
     """
 
-    C: float = 0.01
-    C_anchor: float = 0.001
-    P: float = 0.1
+    C: Annotated[float, Gt(0)] = 0.01
+    C_anchor: Annotated[float, Gt(0)] = 0.001
+    P: Annotated[float, Ge(0)] = 0.1
 
     def __post_init__(self) -> None:
-        if not (self.C > 0 and self.C_anchor > 0 and self.P >= 0):
-            raise ValueError(
-                f"metaswift: C = {self.C}, C_anchor = {self.C_anchor}, P = {self.P}; "
-                "expected positive C and C_anchor, and P >= 0"
-            )
         self.episode = Episode()
         self.beaten = DyadicSums()  # by the anchor
         self.beating = DyadicSums()  # the anchor

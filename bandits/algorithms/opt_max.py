@@ -6,7 +6,9 @@ two regimes for delta > K^(-1/3) are left out: no source for them could be trust
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt, Lt
 
 from bandits.algorithms.sequential_elimination import Elimination
 from bandits.compiled import compiled
@@ -25,15 +27,10 @@ class OptMax:
     duels; from then on it duels itself only.
     """
 
-    epsilon: float = 0.05
-    delta: float = 0.05
+    epsilon: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def __post_init__(self) -> None:
-        if not (0 < self.epsilon < 0.5 and 0 < self.delta < 1):
-            raise ValueError(
-                f"opt-max: epsilon = {self.epsilon}, delta = {self.delta}; "
-                "expected 0 < epsilon < 1/2 and 0 < delta < 1"
-            )
         self.line = Elimination()
 
     def check(self, K: int, T: int) -> None:

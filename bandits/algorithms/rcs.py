@@ -5,9 +5,10 @@ Evaluation", WSDM 2014, Algorithm 1.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import beats, pick, record_rivals, record_side, sides, strongest_rival
@@ -25,13 +26,9 @@ class RCS:
     tournament, which leaves the law of the champion unchanged. O(K) per duel; 4 K^2 numbers.
     """
 
-    alpha: float = 0.51
+    alpha: Annotated[float, Gt(0.5)] = 0.51
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0.5:
-            raise ValueError(f"rcs: alpha = {self.alpha}; it must be greater than 1/2")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0  # duels observed, whoever chose them

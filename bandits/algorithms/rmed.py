@@ -5,9 +5,10 @@ Problem", COLT 2015, Algorithms 1 and 2, with the constants of the authors' code
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import kl
@@ -23,13 +24,13 @@ def rmed1() -> "RMED":
 
 
 @algorithm("rmed2")
-def rmed2(alpha: float = 3.0) -> "RMED":
+def rmed2(alpha: Annotated[float, Gt(0)] = 3.0) -> "RMED":
     """RMED2: RMED1 that also estimates the cheapest opponent of each arm; anytime."""
     return RMED(variant=RMED2, alpha=alpha)
 
 
 @algorithm("rmed2fh")
-def rmed2fh(alpha: float = 3.0) -> "RMED":
+def rmed2fh(alpha: Annotated[float, Gt(0)] = 3.0) -> "RMED":
     """RMED2 with a fixed horizon: cheapest opponents from a first phase; asymptotically optimal."""
     return RMED(variant=RMED2FH, alpha=alpha)
 
@@ -47,11 +48,6 @@ class RMED:
     alpha: float = 3.0
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            name = "rmed2fh" if self.variant == RMED2FH else "rmed2"
-            raise ValueError(f"{name}: alpha = {self.alpha}; it must be positive")
 
     def check(self, K: int, T: int) -> None:
         """Raises ValueError when the first phase of RMED2FH does not fit in the horizon."""

@@ -5,9 +5,10 @@ Problem", ICML 2014, Algorithm 1 (with the hypothesised best arm B).
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.numerics import pick, record_rivals, strongest_rival
@@ -24,13 +25,9 @@ class RUCB:
     p_ij >= 1/2 or N_ij (p_ij - 1/2)^2 <= alpha ln t, whose left side changes only after a duel.
     """
 
-    alpha: float = 0.51
+    alpha: Annotated[float, Gt(0.5)] = 0.51
 
     learns_from_any_pair = True
-
-    def __post_init__(self) -> None:
-        if self.alpha <= 0.5:
-            raise ValueError(f"rucb: alpha = {self.alpha}; it must be greater than 1/2")
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.t = 0  # duels observed, whoever chose them

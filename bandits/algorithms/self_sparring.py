@@ -4,9 +4,10 @@ Sui, Zhuang, Burdick & Yue, "Multi-dueling Bandits with Dependent Arms", UAI 201
 its constants are from memory of the paper.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -20,11 +21,7 @@ class SelfSparring:
     After a duel of different arms the winner's successes and the loser's failures grow by `eta`.
     """
 
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.eta <= 0:
-            raise ValueError(f"self-sparring: eta = {self.eta}; it must be positive")
+    eta: Annotated[float, Gt(0)] = 1.0
 
     def start(self, K: int, T: int, rng: Any) -> None:
         self.S = np.zeros(K)

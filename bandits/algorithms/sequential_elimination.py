@@ -6,7 +6,9 @@ among the arms.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt, Lt
 
 from bandits.compiled import compiled
 from bandits.numerics import permutation
@@ -67,15 +69,10 @@ class SequentialElimination:
     found, after `samples` duels; from then on it duels itself only.
     """
 
-    epsilon: float = 0.05
-    delta: float = 0.05
+    epsilon: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    delta: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def __post_init__(self) -> None:
-        if not (0 < self.epsilon < 0.5 and 0 < self.delta < 1):
-            raise ValueError(
-                f"seq-elim: epsilon = {self.epsilon}, delta = {self.delta}; "
-                "expected 0 < epsilon < 1/2 and 0 < delta < 1"
-            )
         self.line = Elimination()
 
     def start(self, K: int, T: int, rng: Any) -> None:

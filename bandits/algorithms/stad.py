@@ -5,9 +5,10 @@ read in the experiment code of Di et al. (VACDB, 2023) only, which has its ridge
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
 from bandits.compiled import compiled
 from bandits.linear import best, keep_best, learn, set_widths, wide_pair
@@ -26,16 +27,11 @@ class StaD:
     has the ridge 2 kappa 4^-s; `bound` is the length of the true theta. Needs features.
     """
 
-    stages: int = 10
-    kappa: float = 0.01
-    bound: float = 1.0
+    stages: Annotated[int, Ge(1), Le(50)] = 10
+    kappa: Annotated[float, Gt(0)] = 0.01
+    bound: Annotated[float, Gt(0)] = 1.0
 
     def __post_init__(self) -> None:
-        if self.stages < 1 or self.kappa <= 0 or self.bound <= 0:
-            raise ValueError(
-                f"sta-d: stages = {self.stages}, kappa = {self.kappa}, bound = {self.bound}; "
-                "expected at least 1 stage and positive kappa and bound"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:

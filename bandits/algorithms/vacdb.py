@@ -7,9 +7,10 @@ code learns from some of them.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
 from bandits.compiled import compiled
 from bandits.linear import keep_best, learn, max_pair, set_widths, wide_pair
@@ -25,14 +26,10 @@ class MaxPairUCB:
     contrasts z played; beta = scale sqrt(d ln T). Needs a problem with features.
     """
 
-    scale: float = 2.0
-    ridge: float = 1.0
+    scale: Annotated[float, Gt(0)] = 2.0
+    ridge: Annotated[float, Gt(0)] = 1.0
 
     def __post_init__(self) -> None:
-        if self.scale <= 0 or self.ridge <= 0:
-            raise ValueError(
-                f"max-pair-ucb: scale = {self.scale}, ridge = {self.ridge}; both must be positive"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:
@@ -73,16 +70,11 @@ class VACDB:
     (known in the authors' experiments). Needs features.
     """
 
-    L: int = 5
-    kappa: float = 0.01
-    bound: float = 1.0
+    L: Annotated[int, Ge(1), Le(50)] = 5
+    kappa: Annotated[float, Gt(0)] = 0.01
+    bound: Annotated[float, Gt(0)] = 1.0
 
     def __post_init__(self) -> None:
-        if self.L < 1 or self.kappa <= 0 or self.bound <= 0:
-            raise ValueError(
-                f"vacdb: L = {self.L}, kappa = {self.kappa}, bound = {self.bound}; "
-                "expected L >= 1 and positive kappa and bound"
-            )
         self.features = np.zeros((1, 1))
 
     def start(self, K: int, T: int, rng: Any) -> None:

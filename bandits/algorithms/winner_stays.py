@@ -6,9 +6,10 @@ which is equal to it in law, as tested.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Le
 
 from bandits.compiled import compiled
 from bandits.registry import algorithm
@@ -75,11 +76,9 @@ class WinnerStaysStrong:
     Exploitation is not fed back to WS-W. beta > 1; 1.05 in Kolpaczki et al.'s code.
     """
 
-    beta: float = 1.05
+    beta: Annotated[float, Gt(1), Le(10)] = 1.05
 
     def __post_init__(self) -> None:
-        if self.beta <= 1:
-            raise ValueError(f"ws-s: beta = {self.beta}; it must be greater than 1")
         self.exploration = WinnerStays()
 
     def start(self, K: int, T: int, rng: Any) -> None:

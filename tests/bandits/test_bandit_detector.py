@@ -120,12 +120,12 @@ def test_degenerate_theory_warns(name, settings, message):
         ("metaswift", {"C": math.nan}, "metaswift: C = nan"),
         ("detect", {"base": "ws-v"}, "did you mean"),
         ("detect", {"p_min": 0.5}, "p_min = 0.5"),
-        ("mdb", {"delta": 0}, "0 < delta"),
+        ("mdb", {"delta": 0}, r"mdb: delta = 0; expected a number in \(0, 1\]"),
         ("mdb", {"delta": 0.3, "eps": 0.1}, "hide changes"),
-        ("detect", {"eps": -0.1}, "eps >= 0"),
+        ("detect", {"eps": -0.1}, "eps = -0.1; expected a number of at least 0"),
         ("ws-s", {"beta": 1.0}, "beta = 1.0"),
         ("rucb", {"alpha": 0.5}, "alpha = 0.5"),
-        ("savage", {"wanted": "best"}, "expected one of condorcet"),
+        ("savage", {"wanted": "best"}, "expected one of 'condorcet'"),
         ("sparring", {"base": "ucb1"}, "sparring: unknown base bandit 'ucb1'; did you mean ucb"),
         ("doubler", {"base": {"name": "ucb", "b": 1.0}}, "has no parameter 'b'; did you mean a"),
         (
@@ -136,7 +136,7 @@ def test_degenerate_theory_warns(name, settings, message):
         ("detect", {"base": {"alpha": 1.0}}, "unknown algorithm None"),
         ("rucb", {"beta": 1.0}, "algorithm 'rucb' has no parameter 'beta'; did you mean alpha"),
         ("btw", {"beta": 1.0}, "algorithm 'btw' has no parameter 'beta'; it takes none"),
-        ("btm", {"radius": "code"}, "btm: radius = 'code'; expected paper or tight"),
+        ("btm", {"radius": "code"}, "btm: radius = 'code'; expected one of 'paper', 'tight'"),
     ],
 )
 def test_bad_settings_are_refused(name, settings, message):

@@ -227,19 +227,3 @@ def test_features_follow_the_shuffled_labels():
         stationary(p, features=x), create("colstim"), horizon=2000, repetitions=8, seed=1
     )
     assert (found.plays[:, 0, 0] > 1500).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("max-in-p", {"scale": 0.0}),
-        ("colstim", {"tau": -1}),
-        ("max-pair-ucb", {"ridge": 0.0}),
-        ("vacdb", {"L": 0}),
-        ("sta-d", {"bound": -1.0}),
-        ("fgts-cdb", {"steps": 0}),
-    ],
-)
-def test_bad_parameters_are_refused_by_name(name, parameters):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(parameters))}"):
-        create(name, **parameters)

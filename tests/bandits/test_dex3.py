@@ -1,7 +1,6 @@
 """Dex3.P and Dex3.S against literal versions, and on preferences that switch."""
 
 import numpy as np
-import pytest
 
 from bandits.algorithms import create
 from bandits.preferences import piecewise
@@ -68,9 +67,3 @@ def test_both_beat_uniform_and_dex3_s_follows_a_switch():
         regret[name] = found.regret["average"][:, -1].mean()
     assert regret["dex3-s"] < 0.5 * regret["uniform"]
     assert regret["dex3-s"] < min(regret["dex3-p"], regret["rmed1"], regret["d-ts"])
-
-
-@pytest.mark.parametrize(("name", "parameters"), [("dex3-p", {"delta": 1.0}), ("dex3-s", {"S": 0})])
-def test_bad_parameters_are_refused_by_name(name, parameters):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(parameters))}"):
-        create(name, **parameters)

@@ -96,11 +96,3 @@ def test_forgetting_pays_when_preferences_change(name, base):
 def test_a_base_without_counts_is_refused(name):
     with pytest.raises(ValueError, match=f"{name}.*base btw.*expected rucb or d-ts"):
         create(name, base="btw")
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("sliding-window", {"window": 1}), ("discounted", {"gamma": 1.0})]
-)
-def test_bad_parameters_are_refused_by_name(name, parameters):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(parameters))}"):
-        create(name, **parameters)

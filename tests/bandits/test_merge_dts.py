@@ -49,9 +49,3 @@ def test_less_regret_than_merge_rucb_and_the_right_winner():
     regret = {name: result.regret["average"].mean(axis=0) for name, result in found.items()}
     assert regret["merge-dts"][-1] < 0.5 * regret["merge-rucb"][-1]
     assert (found["merge-dts"].winner[:, -1] == 0).all()
-
-
-@pytest.mark.parametrize("bad", [{"alpha": 0.0}, {"C": 0}, {"batch": 1}])
-def test_bad_parameters_are_refused_by_name(bad):
-    with pytest.raises(ValueError, match=f"merge-dts.*{next(iter(bad))}"):
-        create("merge-dts", **bad)

@@ -164,17 +164,3 @@ def test_borda_elimination_names_the_borda_winner_not_the_condorcet_winner():
     )
     assert identification(found, p, borda=True).correct.mean() >= 0.95
     assert (found.winner[:, -1] == 1).mean() >= 0.95
-
-
-@pytest.mark.parametrize(
-    ("name", "bad"),
-    [
-        ("knockout", {"gamma": 0.6}),
-        ("seq-elim", {"epsilon": 0.5}),
-        ("opt-max", {"delta": 0.0}),
-        ("borda-elimination", {"delta": 1.0}),
-    ],
-)
-def test_bad_parameters_are_refused_by_name(name, bad):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(bad))}"):
-        create(name, **bad)

@@ -158,11 +158,3 @@ def test_a_new_winner_is_noticed(name):
     )
     assert (found.winner[:, 0] == 0).mean() >= 0.7
     assert (found.winner[:, 1] == 4).mean() >= 0.7
-
-
-@pytest.mark.parametrize(
-    ("name", "bad"), [("anaconda", {"C": 0.0}), ("metaswift", {"C_anchor": 0.0})]
-)
-def test_bad_parameters_are_refused_by_name(name, bad):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(bad))}"):
-        create(name, **bad)
