@@ -62,7 +62,10 @@ class Config(pebble.Config):
 @registry.method("reed")
 def train(run: "Run", cfg: Config) -> None:
     """PEBBLE's loop with a dynamics phase before the queries of a session."""
-    generator = torch.Generator(run.device).manual_seed(run.torch_seed("reward"))
+    reward_stream, dynamics_stream = (
+        torch.Generator(run.device).manual_seed(run.torch_seed(name))
+        for name in ("reward", "dynamics")
+    )
     net = EncodedRewardNet(
         *flat_dims(run.observation_space, run.action_space),
         members=cfg.members,
@@ -70,12 +73,12 @@ def train(run: "Run", cfg: Config) -> None:
         act_width=cfg.act_width,
         hidden=cfg.reward_hidden,
         layers=cfg.reward_layers,
-        generator=generator,
+        generator=reward_stream,
     )
-    dynamics = Dynamics(net, cfg.variant, tau=cfg.sfc_temperature, generator=generator)
+    dynamics = Dynamics(net, cfg.variant, tau=cfg.sfc_temperature, generator=dynamics_stream)
     reward = RewardEnsemble(
         net,
-        generator=generator,
+        generator=reward_stream,
         learning_rate=cfg.reward_lr,
         batch_size=cfg.reward_batch,
         loss=cfg.loss,

@@ -5,6 +5,7 @@ has seen and without labels: self-future consistency (SFC).
 """
 
 import math
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -124,8 +125,8 @@ class Dynamics:
     """Trains the encoders of `net`, of all members, to predict the next state.
 
     Shared with the reward are exactly the two encoders and the trunk. Each phase starts a fresh
-    optimizer, Adam for every task, where ml-reed has plain SGD on walker and cheetah. `generator`
-    is that of the ensemble of `net`, which saves it. Published: 3 members, trunk 3 x 256, by task
+    optimizer, Adam for every task, where ml-reed has plain SGD on walker and cheetah. Published: 3
+    members, trunk 3 x 256, by task
 
     | task | loss | widths | tau | epochs | batch | optimizer |
     |---|---|---|---|---|---|---|
@@ -206,8 +207,10 @@ class Dynamics:
         return indices[order]
 
     def state_dict(self) -> dict[str, Any]:
-        """The predictor; a resumed run gets the encoders and the generator from the ensemble."""
-        return {name: value.clone() for name, value in self.predictor.state_dict().items()}
+        """Predictor and generator; a resumed run gets the encoders from the ensemble of `net`."""
+        own = {"predictor": self.predictor.state_dict(), "generator": self.generator.get_state()}
+        return deepcopy(own)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.predictor.load_state_dict(state)
+        self.predictor.load_state_dict(state["predictor"])
+        self.generator.set_state(state["generator"])

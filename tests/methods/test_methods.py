@@ -351,6 +351,16 @@ def test_dynamics_phases_come_every_nth_session() -> None:
     assert [row["sfc_loss"] is None for row in session_rows(rows)] == [False, True, False, True]
 
 
+def test_dynamics_do_not_shift_what_the_reward_draws(tracked) -> None:
+    states = []
+    for method, settings in (("pebble", {}), ("reed", {}), ("reed", {"sfc_updates": 7})):
+        cell(method, reward_epochs=1, query="uniform", **settings)
+        states.append(tracked["run"].rng("queries").bit_generator.state)
+        states.append(tracked["reward"].generator.get_state().tolist())
+    assert states[2:4] == states[4:]
+    assert states[0] == states[2]
+
+
 def test_the_contrastive_variant_learns_dynamics() -> None:
     """30 of 150 transitions are held out: guessing is among 59 vectors, all but the own one."""
     settings = {"steps": 160, "labels": 6, "sfc_lr": 3e-3, "sfc_epochs": 100}

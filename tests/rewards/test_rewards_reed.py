@@ -24,11 +24,11 @@ SFC = {"epochs": 20, "max_updates": 200, "batch_size": 32, "learning_rate": 1e-3
 def make(
     variant: Variant = "distill", *, hidden: int = 32, seed: int = 0, **changes
 ) -> tuple[RewardEnsemble, Dynamics]:
-    generator = torch.Generator().manual_seed(seed)
+    generator, own = (torch.Generator().manual_seed(seed) for _ in range(2))
     net = EncodedRewardNet(
         OBS, ACT, members=3, obs_width=8, act_width=4, hidden=hidden, layers=3, generator=generator
     )
-    dynamics = Dynamics(net, variant, tau=0.5, generator=generator)
+    dynamics = Dynamics(net, variant, tau=0.5, generator=own)
     settings = {"learning_rate": 3e-4, "batch_size": 128, "loss": "sigmoid"} | changes
     return RewardEnsemble(net, generator=generator, **settings), dynamics
 
