@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pbrl import terminal
-from pbrl.errors import CellError, ConfigError, PbrlError, did_you_mean, shown
+from pbrl.errors import MESSAGE, CellError, ConfigError, PbrlError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from pbrl.store import Cell
@@ -92,7 +92,7 @@ def _lost(error: terminal.OutputError) -> int:
 
 
 def _complain(error: Exception, code: int) -> int:
-    text = f"pbrl: {shown(error, limit=terminal.MESSAGE)}"
+    text = f"pbrl: {shown(error, limit=MESSAGE)}"
     with contextlib.suppress(OSError):
         print(terminal.wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
     return code

@@ -8,15 +8,17 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+_OURS = tuple(str(Path(__file__).parent.parent / n) + "/" for n in ("pbrl", "envs", "bandits"))
 _NOT_THE_USERS = (  # the standard library, installed packages, and this one
     *(
         form(sysconfig.get_paths()[key])
         for key in ("stdlib", "platstdlib", "purelib", "platlib")
         for form in (str, os.path.realpath)
     ),
-    *(str(Path(__file__).parent.parent / name) + "/" for name in ("pbrl", "envs", "bandits")),
+    *_OURS,
     "<",
 )
+MESSAGE = 2_000  # characters of one message that are kept; the traceback holds more
 
 
 class PbrlError(Exception):
@@ -59,6 +61,18 @@ def shown_place(places: Iterable[tuple[str, int]]) -> str:
         if not file.startswith(_NOT_THE_USERS):
             return f" ({Path(file).name}, line {line})"
     return ""
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether a user's file raised it, by itself or through a library, and none of ours between."""
+    users = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS):
+            users = False
+        elif not file.startswith(_NOT_THE_USERS):
+            users = True
+    return users
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pbrl import registry, sessions
-from pbrl.errors import shown
+from pbrl.errors import MESSAGE, shown
 from pbrl.store import labels, title
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a current core
 
 
-MESSAGE = 2_000  # characters of a message that are shown; failure.json and the log hold more
 FEW_EPISODES = 5  # of which a first session's questions hardly differ
 FAILURES, LINES = 10, 200  # failed cells told in full, lines of a table of cells
 

@@ -17,7 +17,7 @@ import torch
 import pbrl.run
 from pbrl import registry
 from pbrl.errors import EnvironmentFault
-from pbrl.run.signals import Interrupted, Stop
+from pbrl.run.signals import Interrupted, Stop, beat, within
 from pbrl.store import Cell
 
 PLUGIN = str(Path(__file__).resolve())
@@ -64,6 +64,7 @@ def execute(cell: Cell) -> dict[str, Any]:
         state, start = restored
         walk.load(state)
     for step in range(start, cell.config["steps"]):
+        beat()
         stopping = Stop.signal is not None
         if step > start and (stopping or step % settings.get("every", 5) == 0):
             cell.checkpoint(walk.state(), step=step)
@@ -102,6 +103,11 @@ def misbehave(cell: Cell, mischief: str | None) -> None:
         os.abort()
     if mischief == "exit":
         os._exit(3)
+    word, _, number = (mischief or "").partition(" ")
+    if word == "code":
+        within("environment", os._exit, int(number))
+    if word == "signal":
+        within("environment", os.kill, os.getpid(), int(number))
     if mischief == "killed" or (mischief == "killed once" and first_time):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -4,8 +4,6 @@ Nothing ever runs in the server itself, so what a cell computes cannot depend on
 it; and no cell waits for torch to be imported.
 """
 
-import contextlib
-import faulthandler
 import json
 import os
 import select
@@ -14,12 +12,15 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from pbrl.errors import StoreError
 from pbrl.jobs import worker
+from pbrl.jobs.watch import LOOK, Watched
+from pbrl.jobs.worker import Ended
 from pbrl.store import Cell
+from pbrl.store.atomic import write_all
 from pbrl.store.provenance import environment
 
 
@@ -39,7 +40,7 @@ def preload(names: Sequence[Sequence[str]]) -> None:
     for kind, name in names:
         try:
             registry.resolve(kind, name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             print(f"not preloaded: {kind} {name!r}: {error}", file=sys.stderr)
     # Python 3.12 warns of any fork beside a thread; the only threads here belong to polars, idle.
     warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
@@ -49,15 +50,14 @@ class Server:
     """Reads requests from standard input, forks a process per cell, reports how each one ended.
 
     Requests and reports are lines of JSON: {"preload": [[kind, name], ...]},
-    {"cell": PATH, "plugins": [...], "expired_token": null}, {"stop": true};
-    {"ready": true}, {"cell": PATH, "code": 0} (minus the signal's number if one killed it), and
-    before it {"cell": PATH, "reason": "..."} where that could not be written down.
+    {"cell": PATH, "plugins": [...], "expired_token": null, "hang_timeout": 600}, {"stop": true};
+    {"ready": true}, {"ended": fields of `Ended`}.
     """
 
     def __init__(self) -> None:
         os.setsid()  # a Ctrl-C in the terminal is for the runner, which then tells us
         self.pid = os.getpid()
-        self.running: dict[int, str] = {}
+        self.running: dict[int, Watched] = {}
         self.reports = os.dup(1)
         os.dup2(2, 1)  # whatever an import prints must not get between the reports
         self.wake_read, self.wake_write = os.pipe()
@@ -70,10 +70,7 @@ class Server:
         """Work until the runner closes the pipe, or dies; then leave no process behind."""
         rest = b""
         while True:
-            ready, _, _ = select.select([0, self.wake_read], [], [])
-            if self.wake_read in ready:
-                os.read(self.wake_read, 4096)
-                self.reap()
+            ready = self.attend(0)
             if 0 in ready:
                 data = os.read(0, 65536)
                 if not data:
@@ -82,6 +79,21 @@ class Server:
                 for line in lines:
                     self.handle(json.loads(line))
 
+    def attend(self, *also: int) -> list[int]:
+        """Wait for something to happen, take over output, look at the cells, report ended ones."""
+        pipes = {watched.read: watched for watched in self.running.values()}
+        timeout = LOOK if self.running else None
+        ready, _, _ = select.select([*also, self.wake_read, *pipes], [], [], timeout)
+        for fd in ready:
+            if fd in pipes:
+                pipes[fd].pump()
+        if self.wake_read in ready:
+            os.read(self.wake_read, 4096)
+        for watched in self.running.values():
+            watched.look()
+        self.reap()
+        return ready
+
     def handle(self, request: dict[str, Any]) -> None:
         if "preload" in request:
             preload(request["preload"])
@@ -89,40 +101,47 @@ class Server:
         elif "stop" in request:
             self.stop()
         else:
-            pid = os.fork()
-            if pid == 0:
-                self.child(request)
-            self.running[pid] = request["cell"]
+            try:
+                self.start(request)
+            except OSError as error:  # no process, pipe or memory is left
+                message = f"cannot start its process: {error}"
+                ended = Ended(Path(request["cell"]).name, worker.FAILED, worker.UNWRITABLE, message)
+                self.report(ended=ended)
 
-    def child(self, request: dict[str, Any]) -> None:
-        """The forked process: one cell, its output in its log, then exit; never returns."""
+    def start(self, request: dict[str, Any]) -> None:
+        folder = Path(request["cell"])
+        watched = Watched(folder, hang_timeout=request["hang_timeout"])
+        try:
+            pid = os.fork()
+        except OSError:
+            watched.close()
+            raise
+        if pid == 0:
+            self.child(watched, request)
+        watched.started(pid)
+        self.running[pid] = watched
+
+    def child(self, watched: Watched, request: dict[str, Any]) -> NoReturn:
+        """The forked process: one cell, its output in its log, then exit."""
         code = worker.FAILED
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            for fd in (self.wake_read, self.wake_write):
+            for fd in (self.reports, self.wake_read, self.wake_write):
                 os.close(fd)
-            cell = Cell.at(Path(request["cell"]).resolve())  # whatever it runs may change directory
-            faulthandler.enable()
-            worker.redirect(cell.path / "log.txt")
+            worker.redirect(watched.write)
+            worker.show_board(watched.board)
             worker.follow_parent(self.pid)
+            cell = Cell.at(watched.folder)
             code = worker.compute(
-                cell,
-                plugins=request["plugins"],
-                expired_token=request["expired_token"],
-                tell=lambda reason: self.report(cell=request["cell"], reason=reason[-2000:]),
+                cell, plugins=request["plugins"], expired_token=request["expired_token"]
             )
-        except StoreError as error:  # not even the log can be written
-            self.report(cell=request["cell"], reason=str(error)[-2000:])
-            code = worker.UNWRITABLE
         except BaseException:
-            worker.say(traceback.format_exc())
+            with suppress(BaseException):
+                traceback.print_exc()
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(code)
+            worker.leave(code)
 
     def reap(self) -> None:
         while self.running:
@@ -130,26 +149,27 @@ class Server:
             if pid == 0:
                 return
             if pid in self.running:
-                self.report(cell=self.running.pop(pid), code=os.waitstatus_to_exitcode(status))
+                watched = self.running.pop(pid)
+                self.report(ended=watched.ended(os.waitstatus_to_exitcode(status)))
 
     def report(self, **content: Any) -> None:
         try:
-            os.write(self.reports, json.dumps(content).encode() + b"\n")
+            write_all(self.reports, json.dumps(content).encode() + b"\n")
         except BrokenPipeError:
+            self.running.clear()
             self.end()
 
     def stop(self) -> None:
         for pid in self.running:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def end(self) -> None:
         """Let the cells write their checkpoints, then kill whatever is left, this server too."""
         self.stop()
         deadline = time.monotonic() + worker.GRACE
         while self.running and time.monotonic() < deadline:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            self.running.pop(pid, None)
-            time.sleep(0.02)
+            self.attend()
         os.killpg(0, signal.SIGKILL)
 
 

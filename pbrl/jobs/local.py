@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from pbrl.errors import PbrlError
 from pbrl.jobs import worker
+from pbrl.jobs.worker import Ended
 from pbrl.store import Cell
 
 
@@ -24,7 +24,6 @@ class Local:
     def __init__(self, jobs: int, cells: Iterable[Cell]) -> None:
         self.slots = jobs
         self.running: set[str] = set()
-        self.reasons: dict[str, str] = {}
         axes = {"env": "env", "method": "method", "teacher": "teacher"}
         axes |= {"problem": "problem", "algorithm": "bandit"}
         self.names = sorted(
@@ -37,6 +36,7 @@ class Local:
         )
         self.server: subprocess.Popen[bytes] | None = None
         self.rest = b""
+        self.is_ready = False
 
     def _serve(self) -> subprocess.Popen[bytes]:
         if self.server is None:
@@ -63,9 +63,14 @@ class Local:
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         self._serve()
         self.running.add(cell.id)
-        self._send(cell=str(cell.path), plugins=list(plugins), expired_token=expired_token)
+        self._send(
+            cell=os.path.abspath(cell.path),  # it may change directory
+            plugins=[os.path.abspath(plugin) for plugin in plugins],
+            expired_token=expired_token,
+            hang_timeout=worker.hang_timeout(cell),
+        )
 
-    def ended(self, timeout: float) -> list[tuple[str, int]]:
+    def ended(self, timeout: float) -> list[Ended]:
         if self.server is None or self.server.stdout is None:
             time.sleep(timeout)
             return []
@@ -76,21 +81,21 @@ class Local:
             return self._dead_server()
         *lines, self.rest = (self.rest + data).split(b"\n")
         reports = [json.loads(line) for line in lines]
-        self.reasons |= {Path(r["cell"]).name: r["reason"] for r in reports if "reason" in r}
-        found = [(Path(r["cell"]).name, r["code"]) for r in reports if "code" in r]
-        self.running -= {cell_id for cell_id, _ in found}
+        self.is_ready |= any("ready" in report for report in reports)
+        found = [Ended(*report["ended"]) for report in reports if "ended" in report]
+        self.running -= {ended.cell_id for ended in found}
         return found
 
-    def _dead_server(self) -> list[tuple[str, int]]:
+    def _dead_server(self) -> list[Ended]:
         assert self.server is not None
         code = self.server.wait()
         self._kill_group()
         self.server = None
-        if code > 0:
+        if not self.is_ready:
             self.errors.seek(0)
             text = self.errors.read().decode(errors="replace").strip()
-            raise PbrlError(f"the worker process does not start:\n{text}")
-        lost = [(cell_id, -signal.SIGKILL) for cell_id in sorted(self.running)]
+            raise PbrlError(f"the worker process does not start (code {code}):\n{text}")
+        lost = [Ended(cell_id, -signal.SIGKILL) for cell_id in sorted(self.running)]
         self.running.clear()
         return lost
 

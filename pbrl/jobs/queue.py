@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pbrl.errors import ConfigError, StoreError
+from pbrl.errors import MESSAGE, ConfigError, StoreError, shown
 from pbrl.jobs import worker
+from pbrl.jobs.worker import Ended
 from pbrl.store import Cell, FailureKind, Locked
 from pbrl.store.atomic import make_folder
 from pbrl.store.lease import Watch, holder
 
 _PATIENCE = 0.2  # seconds between two looks at what is not reported
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_BLAMED: dict[str, FailureKind] = {"environment": "environment", "teacher": "user"}
 _AGAIN = ("resource", "lost")  # failures that running the suite again may cure by itself
 Report = Callable[[str, Cell, str], None]
 
@@ -45,10 +47,7 @@ class Summary:
 
 
 class Executor(Protocol):
-    """Where cells are computed; codes are those of `worker`, or minus a signal's number."""
-
-    reasons: dict[str, str]
-    """why a cell failed whose process could not even write that down, by cell id"""
+    """Where cells are computed."""
 
     @property
     def slots(self) -> int:
@@ -57,8 +56,8 @@ class Executor(Protocol):
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         """Begin computing a cell."""
 
-    def ended(self, timeout: float) -> list[tuple[str, int]]:
-        """Ids and codes of cells that ended; waits for the first at most `timeout` seconds."""
+    def ended(self, timeout: float) -> list[Ended]:
+        """Cells that ended; waits for the first at most `timeout` seconds."""
 
     def stop(self) -> None:
         """Ask all running cells to write a checkpoint and stop."""
@@ -86,33 +85,33 @@ def run_cells(
     is computed again when it lacked resources or was lost, when anything it could depend on has
     changed since, or with "failed" in `retry`; otherwise it is reported as failed. A cell computed
     by other code stays as it is and is reported; with "outdated" in `retry` it is computed again.
-    Raises StoreError when `root` cannot be written and
-    ConfigError for an unknown executor or a missing Ray.
+    Nothing that a cell does or leaves behind ends the others. Raises StoreError when `root` cannot
+    be written and ConfigError for an unknown executor or a missing Ray.
     """
-    schedule = _Schedule(cells, plugins=plugins, retry=retry, on_event=on_event)
+    queue = _Queue(cells, plugins=plugins, retry=retry, on_event=on_event)
     place: Executor
-    if not schedule.queue:
-        return schedule.summary
+    if not queue.waiting:
+        return queue.summary
     make_folder(root / "cells")
     if executor == "local":
         from pbrl.jobs.local import Local
 
-        place = Local(jobs, (cell for cell, _ in schedule.queue))
+        place = Local(jobs, (cell for cell, _ in queue.waiting))
     elif executor == "ray":
         from pbrl.jobs.ray import Ray
 
         place = Ray(jobs, address=address)
     else:
         raise ConfigError(f"executor {executor!r}; expected local or ray")
-    with _signals(schedule.summary):
+    with _signals(queue.summary):
         try:
-            while schedule.step(place):
-                if schedule.summary.signal is not None:
-                    schedule.stop(place)
+            while queue.step(place):
+                if queue.summary.signal is not None:
+                    queue.stop(place)
                     break
         finally:
             place.close()
-    return schedule.summary
+    return queue.summary
 
 
 @contextmanager
@@ -130,7 +129,7 @@ def _signals(summary: Summary) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Schedule:
+class _Queue:
     """Which cells wait, run, are computed elsewhere, or ended."""
 
     def __init__(
@@ -144,14 +143,25 @@ class _Schedule:
         self.plugins, self.event, self.retry = plugins, on_event, retry
         self.cells = {cell.id: cell for cell in cells}
         self.summary = Summary()
-        self.queue: deque[tuple[Cell, str | None]] = deque()
+        self.waiting: deque[tuple[Cell, str | None]] = deque()
         self.running: set[str] = set()
         self.elsewhere: dict[str, Watch] = {}
         self.losses: Counter[str] = Counter()
         self.waiting_told = False
         for cell in self.cells.values():
-            with self._told(cell):
+            with self._alone(cell):
                 self._sort(cell)
+
+    @contextmanager
+    def _alone(self, cell: Cell) -> Iterator[None]:
+        """Whatever goes wrong about one cell, such as an unreadable file, fails this cell alone."""
+        try:
+            yield
+        except Exception as error:
+            self.running.discard(cell.id)
+            self.elsewhere.pop(cell.id, None)
+            name = "" if isinstance(error, StoreError) else f"{type(error).__name__}: "
+            self._failed(cell, name + shown(error, limit=MESSAGE))
 
     def _sort(self, cell: Cell) -> None:
         """What a cell needs: to be computed, once more for a reason, or nothing."""
@@ -171,24 +181,14 @@ class _Schedule:
             if cause is None:
                 return self._failed(cell)
             self.event("retry", cell, cause)
-            self.queue.append((cell, None))
+            self.waiting.append((cell, None))
         else:
-            self.queue.append((cell, None))
-
-    @contextmanager
-    def _told(self, cell: Cell) -> Iterator[None]:
-        """A cell whose files cannot be read or written fails, and nothing of it is touched."""
-        try:
-            yield
-        except StoreError as error:
-            self.elsewhere.pop(cell.id, None)
-            self.running.discard(cell.id)
-            self._failed(cell, str(error))
+            self.waiting.append((cell, None))
 
     def _again(self, cell: Cell, reason: str) -> None:
         cell.discard()
         self.event("retry", cell, reason)
-        self.queue.append((cell, None))
+        self.waiting.append((cell, None))
 
     def _cure(self, cell: Cell) -> str | None:
         """Why a cell that failed may succeed now; None when nothing speaks for it."""
@@ -201,23 +201,25 @@ class _Schedule:
 
     def step(self, place: Executor) -> bool:
         """Start what can start, take in what ended; False when nothing is left to do."""
-        while self.queue and len(self.running) < place.slots:
-            cell, expired_token = self.queue.popleft()
-            with self._told(cell):
+        while self.waiting and len(self.running) < place.slots:
+            cell, expired_token = self.waiting.popleft()
+            with self._alone(cell):
                 self._start(cell, expired_token, place)
-        for cell_id, code in place.ended(_PATIENCE if self.running or self.elsewhere else 0):
-            self.running.discard(cell_id)
-            cell = self.cells[cell_id]
-            with self._told(cell):
-                self._ended(cell, code, place.reasons.pop(cell_id, ""))
+        for ended in place.ended(_PATIENCE if self.running or self.elsewhere else 0):
+            self._take_in(ended)
         for cell_id in list(self.elsewhere):
-            with self._told(self.cells[cell_id]):
+            with self._alone(self.cells[cell_id]):
                 self._look(self.cells[cell_id])
-        if self.elsewhere and not self.running and not self.queue and not self.waiting_told:
+        if self.elsewhere and not self.running and not self.waiting and not self.waiting_told:
             self.waiting_told = True
             for cell_id in self.elsewhere:
                 self.event("waiting", self.cells[cell_id], "another runner is computing it")
-        return bool(self.queue or self.running or self.elsewhere)
+        return bool(self.waiting or self.running or self.elsewhere)
+
+    def _take_in(self, ended: Ended) -> None:
+        self.running.discard(ended.cell_id)
+        with self._alone(self.cells[ended.cell_id]):
+            self._ended(self.cells[ended.cell_id], ended)
 
     def _start(self, cell: Cell, expired_token: str | None, place: Executor) -> None:
         if cell.status() == "done":
@@ -243,62 +245,57 @@ class _Schedule:
         elif status == "failed":
             self._failed(cell)
         else:
-            self.queue.append((cell, token))
+            self.waiting.append((cell, token))
         del self.elsewhere[cell.id]
 
-    def _ended(self, cell: Cell, code: int, reason: str) -> None:
-        status = cell.status()
-        if code == worker.ALREADY or (code == worker.LOCKED and status == "done"):
+    def _ended(self, cell: Cell, ended: Ended) -> None:
+        """What the worker told counts; how its process ended only when it told nothing."""
+        told, is_done = ended.told, cell.status() == "done"
+        if told == worker.ALREADY or (told == worker.LOCKED and is_done):
             self._skip(cell)
-        elif status == "done":
+        elif is_done:
             self.summary.done.append(cell)
             self.event("done", cell, "; ".join((cell.manifest() or {}).get("notices", [])))
-        elif code == worker.LOCKED:
+        elif told == worker.LOCKED:
             self.elsewhere[cell.id] = Watch(cell.path)
-        elif status == "failed":
+        elif told == worker.FAILED:
             self._failed(cell)
-        elif code == worker.STOPPED and self.summary.signal is not None:
-            return
-        elif code < 0 or code == worker.STOPPED:
-            self._lost(cell, code)
+        elif told == worker.UNWRITABLE:
+            self._record(cell, "resource", ended.message, "")
+        elif self.summary.signal is not None:
+            return  # it stopped, or died while it was asked to
+        elif told == worker.STOPPED:
+            self._lost(cell, ended, "stopped from outside")
+        elif ended.hung:
+            self._hung(cell, ended)
+        elif ended.code < 0:
+            self._lost(cell, ended, f"killed by {_name(-ended.code)}")
         else:
-            self._died(cell, code, reason)
+            party = _party(cell, ended)
+            message = f"{party} ended the process with exit code {ended.code}"
+            self._record(cell, _BLAMED.get(ended.inside, "user"), message, _tail(cell))
 
-    def _lost(self, cell: Cell, code: int) -> None:
+    def _lost(self, cell: Cell, ended: Ended, how: str) -> None:
         self.losses[cell.id] += 1
-        how = "stopped" if code == worker.STOPPED else f"killed by {signal.Signals(-code).name}"
         if self.losses[cell.id] <= worker.RETRIES:
             self.event("retry", cell, f"its process was {how}")
-            self.queue.append((cell, None))
+            self.waiting.append((cell, None))
             return
-        crashed = -code in _CRASHES
-        advice = {signal.SIGKILL: "perhaps memory ran out", signal.SIGTERM: "from outside"}
-        note = "it crashed" if crashed else advice.get(signal.Signals(abs(code)), "")
-        self._record(
-            cell,
-            "environment" if crashed else "lost",
-            f"its process was {how} {self.losses[cell.id]} times{f' ({note})' if note else ''}",
-            _tail(cell),
-        )
+        kind: FailureKind = "lost"
+        note = "; perhaps memory ran out" if ended.code == -signal.SIGKILL else ""
+        if -ended.code in _CRASHES:
+            kind = _BLAMED.get(ended.inside, "bug")
+            note = "; the log ends with the place of the crash"
+        message = f"its process was {how} {self.losses[cell.id]} times, in {_party(cell, ended)}"
+        self._record(cell, kind, message + note, _tail(cell))
 
-    def _died(self, cell: Cell, code: int, reason: str) -> None:
-        """The process ended without saying why: the watchdog, or a bug."""
-        hang = worker.hang_report(cell.path / "log.txt")
-        if code == worker.UNWRITABLE:
-            self._record(cell, "resource", reason or _tail(cell).rpartition("\n")[2], "")
-        elif hang is not None:
-            seconds = worker.hang_timeout(cell)
-            inside = "run/env.py" in hang  # the environment is stepped there and nowhere else
-            message = (
-                f"no sign of life for {seconds:.0f} s; the traceback shows where it hung"
-                if inside
-                else f"one iteration took more than {seconds:.0f} s; the traceback shows where: "
-                "if it would have ended, raise hang_timeout in the suite"
-            )
-            self._record(cell, "environment" if inside else "user", message, hang)
-        else:
-            message = f"its process ended with exit code {code} and wrote no result"
-            self._record(cell, "bug", message, _tail(cell))
+    def _hung(self, cell: Cell, ended: Ended) -> None:
+        seconds = worker.hang_timeout(cell)
+        message = (
+            f"{_party(cell, ended)} gave no sign of life for {seconds:.0f} s; the traceback shows "
+            "where it was: if it would have gone on, raise hang_timeout in the suite"
+        )
+        self._record(cell, _BLAMED.get(ended.inside, "user"), message, _tail(cell))
 
     def _record(self, cell: Cell, kind: FailureKind, message: str, traceback: str) -> None:
         try:
@@ -317,8 +314,10 @@ class _Schedule:
             self._failed(cell)
 
     def _failed(self, cell: Cell, message: str | None = None) -> None:
+        if message is None:
+            message = (cell.failure() or {}).get("message", "")
         self.summary.failed.append(cell)
-        self.event("failed", cell, message or (cell.failure() or {}).get("message", ""))
+        self.event("failed", cell, message)
 
     def _skip(self, cell: Cell) -> None:
         self.summary.skipped.append(cell)
@@ -329,16 +328,30 @@ class _Schedule:
         place.stop()
         deadline = time.monotonic() + worker.GRACE
         while self.running and time.monotonic() < deadline:
-            for cell_id, code in place.ended(_PATIENCE):
-                self.running.discard(cell_id)
-                cell = self.cells[cell_id]
-                with self._told(cell):
-                    if cell.status() in ("done", "failed"):
-                        self._ended(cell, code, "")
+            for ended in place.ended(_PATIENCE):
+                self._take_in(ended)
+
+
+def _name(number: int) -> str:
+    """The name of a signal; real-time signals beyond the first have none of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _party(cell: Cell, ended: Ended) -> str:
+    """Whose code was running: "environment 'walker-walk'"."""
+    kind, axis = ended.inside, "env" if ended.inside == "environment" else ended.inside
+    if cell.config["kind"] == "bandit":
+        kind = axis = "algorithm"
+    named = cell.config.get(axis)
+    return f"{kind} {named['name']!r}" if named else kind
 
 
 def _tail(cell: Cell) -> str:
-    """The last lines of a cell's log."""
-    with suppress(OSError):
-        return "\n".join((cell.path / "log.txt").read_text(errors="replace").splitlines()[-60:])
+    """The last lines of a cell's log, 60 at most."""
+    with suppress(OSError), (cell.path / "log.txt").open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - worker.TRACEBACK // 2))
+        return shown("\n".join(file.read().decode(errors="replace").splitlines()[-60:]))
     return ""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,24 +11,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pbrl.errors import ConfigError, StoreError
+from pbrl.errors import MESSAGE, ConfigError, StoreError, shown
 from pbrl.jobs import worker
+from pbrl.jobs.watch import Watched
+from pbrl.jobs.worker import Ended
 from pbrl.store import Cell
 
 
-def _compute(folder: str, command: list[str]) -> int:
-    """On a node: one cell in a fresh process that lives no longer than this one; its exit code."""
+def _compute(folder: str, command: list[str], hang_timeout: float) -> Ended:
+    """On a node: one cell in a fresh process that lives no longer than this one."""
     if not Path(folder, "config.json").is_file():
         raise StoreError(
             f"{folder} is not visible on node {os.uname().nodename}; Ray needs a results folder "
             "that all nodes share (-o DIR)"
         )
-    parent = ["--parent", str(os.getpid())]
-    process = subprocess.Popen([sys.executable, *command, *parent], env=_environment())
+    watched = Watched(Path(folder), hang_timeout=hang_timeout)
+    shared = {"--parent": os.getpid(), "--output": watched.write, "--board": watched.board_fd}
+    process = subprocess.Popen(
+        [sys.executable, *command, *(str(word) for option in shared.items() for word in option)],
+        env=_environment(),
+        pass_fds=(watched.read, watched.write, watched.board_fd),
+    )
+    watched.started(process.pid)
     try:
         while process.poll() is None:
-            time.sleep(0.1)  # ray.cancel takes effect between Python instructions, not in a wait
-        return process.returncode
+            # ray.cancel takes effect between Python instructions, not in a wait
+            if select.select([watched.read], [], [], 0.1)[0] and not watched.pump():
+                time.sleep(0.1)  # it closed its output, but lives
+            watched.look()
+        return watched.ended(process.returncode)
     except BaseException:
         process.terminate()
         try:
@@ -54,7 +66,6 @@ class Ray:
             ) from error
         self.ray = ray
         self.tasks: dict[Any, str] = {}
-        self.reasons: dict[str, str] = {}  # a node has no way to tell but the cell's log
         self.owns = not ray.is_initialized()
         if self.owns:
             here = address is None and "RAY_ADDRESS" not in os.environ
@@ -74,7 +85,7 @@ class Ray:
 
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         folder = cell.path.resolve()
-        command = ["-m", "pbrl.jobs.worker", str(folder), "--log", str(folder / "log.txt")]
+        command = ["-m", "pbrl.jobs.worker", str(folder)]
         command += [
             word for plugin in plugins for word in ("--plugin", str(Path(plugin).resolve()))
         ]
@@ -85,24 +96,27 @@ class Ray:
             num_gpus=cell.config.get("execution", {}).get("gpus", 0),
             max_retries=worker.RETRIES,
         )
-        self.tasks[task.remote(str(folder), command)] = cell.id
+        self.tasks[task.remote(str(folder), command, worker.hang_timeout(cell))] = cell.id
 
-    def ended(self, timeout: float) -> list[tuple[str, int]]:
+    def ended(self, timeout: float) -> list[Ended]:
         if not self.tasks:
             return []
         ready, _ = self.ray.wait(list(self.tasks), num_returns=1, timeout=timeout)
-        return [(self.tasks.pop(task), self._code(task)) for task in ready]
+        return [self._ended(task, self.tasks.pop(task)) for task in ready]
 
-    def _code(self, task: Any) -> int:
+    def _ended(self, task: Any, cell_id: str) -> Ended:
         errors = self.ray.exceptions
         try:
             return self.ray.get(task)
         except errors.TaskCancelledError:
-            return worker.STOPPED
-        except errors.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
+            return Ended(cell_id, worker.STOPPED, worker.STOPPED)
+        except errors.RayTaskError as error:  # its process could not be started there
+            cause = error.as_instanceof_cause()
+            if isinstance(cause, StoreError):
+                raise cause from None  # no node sees the folder: nothing will work
+            return Ended(cell_id, worker.FAILED, worker.UNWRITABLE, shown(error, limit=MESSAGE))
         except errors.RayError:  # the node or its worker died more often than Ray tries again
-            return -signal.SIGKILL
+            return Ended(cell_id, -signal.SIGKILL)
 
     def stop(self) -> None:
         for task in self.tasks:

@@ -2,12 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pbrl.run.run import Run
-
 if TYPE_CHECKING:
+    from pbrl.run.run import Run
     from pbrl.store import Cell
 
 __all__ = ["Run", "execute"]
+
+
+def __getattr__(name: str) -> Any:  # who only looks at `signals` does not wait for torch
+    if name == "Run":
+        from pbrl.run.run import Run
+
+        return Run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def execute(cell: "Cell") -> dict[str, Any]:

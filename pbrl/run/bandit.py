@@ -1,6 +1,5 @@
 """Bandit cells: many repetitions of one algorithm on one problem, resumed between repetitions."""
 
-import faulthandler
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from bandits.simulate import PROBLEM, simulate
 from bandits.winners import borda_winners, copeland_winners
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError
-from pbrl.run.signals import Heartbeat, Interrupted, Stop
+from pbrl.run.signals import Interrupted, Stop, beat
 from pbrl.store import title
 from pbrl.store.inputs import opened
 
@@ -37,7 +36,6 @@ BATCH_PAIRS = 2**22  # which hold at most this many pairs' numbers of duels
 def execute(cell: "Cell") -> dict[str, Any]:
     """Simulate the repetitions of a bandit cell; each depends on (seed, its number) alone."""
     config = opened(cell.config)
-    heart = Heartbeat(config["execution"]["hang_timeout"])
     repetitions, horizon = config["repetitions"], config["horizon"]
     restored = cell.restore()
     done = restored[1] if restored else 0
@@ -48,7 +46,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
     algorithm = registry.make("bandit", config["algorithm"])
     try:
         while done < repetitions:
-            heart.beat()
+            beat()
             if done > began and (Stop.signal is not None or time.monotonic() >= due):
                 cell.checkpoint(dict(seen), step=done)
                 due = time.monotonic() + config["execution"]["checkpoint_seconds"]
@@ -70,8 +68,6 @@ def execute(cell: "Cell") -> dict[str, Any]:
             batch = max(1, min(room, int(BATCH_SECONDS * (done - began) / max(seconds, 1e-9))))
     except ValueError as error:
         raise CellError(f"{title(config)}: {error}") from error
-    finally:
-        faulthandler.cancel_dump_traceback_later()
     rate = (done - began) * horizon / seconds if seconds else None
     return {
         "duels_per_second": rate,

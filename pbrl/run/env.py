@@ -6,8 +6,9 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 import envs
-from pbrl.errors import CellError, EnvironmentFault, where
+from pbrl.errors import MESSAGE, CellError, EnvironmentFault, shown, where
 from pbrl.run.seeds import stream_int
+from pbrl.run.signals import is_interruption, within
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -127,12 +128,13 @@ class ActingEnv:
 
     def _guarded(self, call: Any, verb: str, action: Any) -> Any:
         try:
-            return call()
-        except CellError:
-            raise
-        except (Exception, SystemExit) as error:
+            return within("environment", call)
+        except BaseException as error:
+            if isinstance(error, CellError) or is_interruption(error):
+                raise
+            text = shown(error, limit=MESSAGE)
             raise EnvironmentFault(
-                f"environment {self.name!r} raised {type(error).__name__} in {verb}: {error}"
+                f"environment {self.name!r} raised {type(error).__name__} in {verb}: {text}"
                 f"{self._place(action)}{where(error)}"
             ) from error
 
@@ -184,13 +186,15 @@ class ActingEnv:
             "length": self.length,
             "success": self.success,
         }
-        return own | ({"env": self.env.get_state()} if self.can_save else {})
+        if not self.can_save:
+            return own
+        return own | {"env": self._guarded(self.env.get_state, "get_state", None)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps, self.episodes = state["steps"], state["episodes"]
         self._start_episode()
         if self.can_save:
-            self.env.set_state(state["env"])
+            self._guarded(lambda: self.env.set_state(state["env"]), "set_state", None)
         self.obs, self.ret = np.asarray(state["obs"]), state["ret"]
         self.length, self.success = state["length"], state["success"]
 

@@ -1,6 +1,5 @@
 """Online cells: a method acts in an environment and learns its reward from a teacher's labels."""
 
-import faulthandler
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,12 +8,12 @@ import numpy as np
 import torch
 
 from pbrl import devices, registry
-from pbrl.errors import CellError, ConfigError
+from pbrl.errors import MESSAGE, CellError, ConfigError, shown, where
 from pbrl.run import evaluation, rows
 from pbrl.run.env import ActingEnv, Transition
 from pbrl.run.run import Run
 from pbrl.run.seeds import stream_int, stream_seed
-from pbrl.run.signals import Heartbeat, Interrupted, Stop
+from pbrl.run.signals import Interrupted, Stop, beat
 from pbrl.run.teacher import COUNTS, AskedTeacher
 from pbrl.store.inputs import opened
 
@@ -40,10 +39,10 @@ def execute(cell: "Cell") -> dict[str, Any]:
             )
         return {"counts": computed.counts, "weights": computed.weights()}
     except SystemExit as error:
-        raise CellError(f"method {name!r} called sys.exit({error.code})") from error
+        code = shown(error.code, limit=MESSAGE)
+        raise CellError(f"method {name!r} called sys.exit({code}){where(error)}") from error
     finally:
         computed.close()
-        faulthandler.cancel_dump_traceback_later()
 
 
 class OnlineCell:
@@ -62,7 +61,6 @@ class OnlineCell:
         self._rngs: dict[str, np.random.Generator] = {}
         self._tracked: dict[str, Any] = {}
         self._columns: rows.Kinds = dict.fromkeys(rows.NUMBERS, "numbers")
-        self._heart = Heartbeat(config["execution"]["hang_timeout"])
         self._looped = False
         torch.manual_seed(self.torch_seed("torch"))
         name, parameters = self._environment = registry.split(config["env"])
@@ -150,7 +148,7 @@ class OnlineCell:
         due = time.monotonic() + every
         for step in range(start, steps + 1):
             self.step_number = step
-            self._heart.beat()
+            beat()
             stopping = Stop.signal is not None
             now = time.monotonic()
             if step > start and (stopping or now >= due) and self._can_checkpoint():
@@ -185,7 +183,7 @@ class OnlineCell:
             stream=f"{event}/{self.step_number}",
             episodes=episodes,
             device=self.device,
-            beat=self._heart.beat,
+            beat=beat,
         )
         reward = self._tracked.get("reward")
         return evaluation.summary(steps) | {

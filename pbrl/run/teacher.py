@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbrl import registry
-from pbrl.errors import CellError, PbrlError, where
+from pbrl.errors import MESSAGE, CellError, PbrlError, shown, where
+from pbrl.run.signals import is_interruption, within
 from pbrl.scores import masked_sum
 from pbrl.segments import Segments
 
@@ -69,12 +70,15 @@ class AskedTeacher:
 
     def _guarded(self, doing: str, call: Any, *given: Any, **named: Any) -> Any:
         try:
-            return call(*given, **named)
+            return within("teacher", call, *given, **named)
         except PbrlError as error:
             raise type(error)(f"teacher {self.name!r}: {error}{where(error)}") from error
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            text = shown(error, limit=MESSAGE)
             raise CellError(
-                f"teacher {self.name!r} raised {type(error).__name__} in {doing}: {error}"
+                f"teacher {self.name!r} raised {type(error).__name__} in {doing}: {text}"
                 f"{where(error)}"
             ) from error
 

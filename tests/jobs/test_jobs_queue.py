@@ -64,13 +64,13 @@ def wait_until(condition: object, timeout: float = 30.0) -> None:
 
 MISCHIEF = {
     "raise": ("environment", "no ground"),
-    "bug": ("bug", "KeyError: 'position'"),
+    "bug": ("user", "KeyError: 'position' (tiny_cells.py, line "),
     "nan": ("numeric", "loss is nan"),
     "disk full": ("resource", "No space left"),
     "full": ("resource", "has no ground; and this cannot be recorded: cannot write"),
-    "hang": ("user", "one iteration took more than 2 s"),
-    "abort": ("environment", "killed by SIGABRT 3 times (it crashed)"),
-    "exit": ("bug", "ended with exit code 3"),
+    "hang": ("user", "method 'walk' gave no sign of life for 2 s"),
+    "abort": ("bug", "killed by SIGABRT 3 times, in method 'walk'"),
+    "exit": ("user", "method 'walk' ended the process with exit code 3"),
     "killed": ("lost", "killed by SIGKILL 3 times"),
 }
 
