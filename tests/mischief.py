@@ -155,7 +155,7 @@ class Config(BaseModel):
 def train(run: Any, cfg: Config) -> None:
     """Act at random and ask about it."""
     agent, once = Uniform(1, run), Once(cfg.deed)
-    episodes = Episodes(1, 1, horizon=run.spec.horizon)
+    episodes = Episodes(1, 1, horizon=run.spec.horizon, capacity=20)
     run.track(agent=agent, episodes=episodes)
     for step in run.loop(cfg.steps):
         once()
