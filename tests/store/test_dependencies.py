@@ -165,9 +165,9 @@ def complete(cell: store.Cell) -> None:
     cell.finish({})
 
 
-def schedule(cells: list[store.Cell], *retry: str) -> tuple[queue._Schedule, list[str]]:
+def queued(cells: list[store.Cell], *retry: str) -> tuple[queue._Queue, list[str]]:
     notes: list[str] = []
-    made = queue._Schedule(
+    made = queue._Queue(
         cells, plugins=[], retry=retry, on_event=lambda what, cell, note: notes.append(note)
     )
     return made, notes
@@ -190,15 +190,15 @@ def test_a_result_of_other_code_is_kept_named_and_computed_again_on_demand(
     tmp_path: Path, plugins: dict[str, str]
 ) -> None:
     cell = finished(tmp_path, 0)
-    kept, _ = schedule([cell])
-    assert (kept.summary.outdated, list(kept.queue)) == ({}, [])
+    kept, _ = queued([cell])
+    assert (kept.summary.outdated, list(kept.waiting)) == ({}, [])
     plugins["grumpy.py"] = "two"
     plugins["unrelated.py"] = "new"
-    kept, _ = schedule([cell])
-    assert (kept.summary.outdated, list(kept.queue)) == ({cell.id: ["grumpy.py"]}, [])
-    again, notes = schedule([cell], "outdated")
+    kept, _ = queued([cell])
+    assert (kept.summary.outdated, list(kept.waiting)) == ({cell.id: ["grumpy.py"]}, [])
+    again, notes = queued([cell], "outdated")
     assert notes == ["computed with another version of grumpy.py"]
-    assert [queued for queued, _ in again.queue] == [cell]
+    assert [waiting for waiting, _ in again.waiting] == [cell]
     assert cell.status() == "missing"
 
 
@@ -288,12 +288,12 @@ def test_a_failed_cell_is_tried_again_when_what_it_depends_on_changed(
     what: str, tmp_path: Path, plugins: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = failed(tmp_path, tiny_cells.config(0))
-    before, _ = schedule([cell])
-    assert (before.summary.failed, list(before.queue)) == ([cell], [])
+    before, _ = queued([cell])
+    assert (before.summary.failed, list(before.waiting)) == ([cell], [])
     CHANGES[what](monkeypatch)
-    after, notes = schedule([cell])
+    after, notes = queued([cell])
     assert notes == [f"changed since it failed: {what}"]
-    assert [queued for queued, _ in after.queue] == [cell]
+    assert [waiting for waiting, _ in after.waiting] == [cell]
 
 
 @pytest.mark.parametrize("key", ["hang_timeout", "gpus", "checkpoint_seconds"])
@@ -303,7 +303,7 @@ def test_a_failed_cell_is_tried_again_with_other_execution_settings(
     config = tiny_cells.config(0)
     cell = failed(tmp_path, config)
     config = config | {"execution": config["execution"] | {key: 1234.0}}
-    _, notes = schedule([store.Cell(tmp_path, config)])
+    _, notes = queued([store.Cell(tmp_path, config)])
     assert notes == [f"changed since it failed: {key}"]
     assert store.Cell(tmp_path, config).id == cell.id
 
@@ -314,14 +314,14 @@ def test_a_failed_cell_is_tried_again_when_its_file_is_back(tmp_path: Path) -> N
     (tmp_path / "m.csv").write_text(OTHER)
     cell = failed(tmp_path / "out", config)
     (tmp_path / "m.csv").write_text(MATRIX)
-    _, notes = schedule([cell])
+    _, notes = queued([cell])
     assert notes == [f"changed since it failed: {tmp_path / 'm.csv'}"]
 
 
 def test_a_failed_cell_is_tried_again_on_demand(tmp_path: Path) -> None:
-    made, notes = schedule([failed(tmp_path, tiny_cells.config(0))], "failed")
+    made, notes = queued([failed(tmp_path, tiny_cells.config(0))], "failed")
     assert notes == ["asked for by --retry failed"]
-    assert len(made.queue) == 1
+    assert len(made.waiting) == 1
 
 
 def test_lines_of_a_moved_file_are_one_line(tmp_path: Path) -> None:
