@@ -138,10 +138,6 @@ def drawn(
     RandomProblem after one trial draw, so that bad parameters are refused before anything runs.
     """
     if instance is not None:
-        if instance < 0:
-            raise ValueError(
-                f"instance = {instance}; expected a seed >= 0, or none for fresh draws"
-            )
         return recipe(np.random.default_rng(instance))
     recipe(np.random.default_rng(0))
     return RandomProblem(recipe)

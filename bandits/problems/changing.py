@@ -3,13 +3,14 @@
 Segments last `every` duels on average, so a run of segments * every duels meets them all.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 
 from bandits.preferences import Later, Problem, RandomProblem, drawn, piecewise, relabel
-from bandits.problems.orders import check_arms, check_open, geometric_matrix
-from bandits.problems.random_matrices import another, check_p_min, condorcet_matrix
+from bandits.problems.orders import geometric_matrix
+from bandits.problems.random_matrices import another, condorcet_matrix
 from bandits.problems.utilities import linked
 from bandits.registry import problem
 from bandits.winners import beats
@@ -17,14 +18,14 @@ from bandits.winners import beats
 
 @problem("piecewise")
 def piecewise_stationary(
-    K: int = 10,
-    segments: int = 10,
-    every: int = 100_000,
-    p_min: float = 0.55,
-    delta: float = 0.6,
+    K: Annotated[int, Ge(2)] = 10,
+    segments: Annotated[int, Ge(1)] = 10,
+    every: Annotated[int, Ge(2)] = 100_000,
+    p_min: Annotated[float, Interval(gt=0.5, le=1)] = 0.55,
+    delta: Annotated[float, Interval(gt=0, lt=1)] = 0.6,
     change: Literal["winner", "anywhere"] = "winner",
     spacing: Literal["even", "random"] = "even",
-    instance: int | None = None,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """Each segment has a new Condorcet winner and one entry that moved by exactly delta.
 
@@ -36,13 +37,10 @@ def piecewise_stationary(
     such that no segment is shorter than every/2. Drawn anew in each repetition unless `instance`
     gives a seed.
 
-    Raises ValueError for K < 3 with several segments, p_min outside (1/2, 1], and a delta that is
-    outside (0, 1) or that no instance was found for.
+    Raises ValueError for K < 3 with several segments, and a delta that no instance was found for.
     """
-    check_arms(K, least=1 if segments == 1 else 3)
-    check_p_min(p_min)
-    check_open("piecewise", "delta", delta, 0, 1)
-    _check_segments("piecewise", segments, every)
+    if K < 3 and segments > 1:
+        raise ValueError(f"piecewise: K = {K}; expected at least 3 arms where preferences change")
 
     def recipe(rng: np.random.Generator) -> Problem:
         starts = _even(segments, every)
@@ -57,20 +55,17 @@ def piecewise_stationary(
 
 @problem("geometric-phases")
 def geometric_phases(
-    K: int = 10,
-    segments: int = 4,
-    every: int = 12_500,
-    rho: float = 0.5,
-    instance: int | None = None,
+    K: Annotated[int, Ge(2)] = 10,
+    segments: Annotated[int, Ge(1)] = 4,
+    every: Annotated[int, Ge(2)] = 12_500,
+    rho: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """The `geometric` preferences with the arms in a new random order in every segment.
 
     The setup of Suk & Agarwal's experiments with the default values (T = 50 000). Drawn anew
     in each repetition unless `instance` gives a seed.
     """
-    check_arms(K)
-    check_open("geometric-phases", "rho", rho, 0, 1)
-    _check_segments("geometric-phases", segments, every)
 
     def recipe(rng: np.random.Generator) -> Problem:
         p = geometric_matrix(K, rho)
@@ -82,11 +77,11 @@ def geometric_phases(
 
 @problem("drifting")
 def drifting(
-    K: int = 10,
-    segments: int = 1_000,
-    every: int = 100,
-    sd: float = 0.002,
-    instance: int | None = None,
+    K: Annotated[int, Ge(2)] = 10,
+    segments: Annotated[int, Ge(1)] = 1_000,
+    every: Annotated[int, Ge(2)] = 100,
+    sd: Annotated[float, Gt(0)] = 0.002,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """Utilities walk at random (sd per duel, reflected into [0, 1]) and are compared linearly.
 
@@ -94,10 +89,6 @@ def drifting(
     `every` duels, each of sd sqrt(every). Drawn anew in each repetition unless `instance` gives a
     seed.
     """
-    check_arms(K)
-    _check_segments("drifting", segments, every)
-    if sd <= 0:
-        raise ValueError(f"drifting: sd = {sd}; expected a positive number")
 
     def recipe(rng: np.random.Generator) -> Problem:
         walk = rng.random(K) + sd * np.sqrt(every) * np.vstack(
@@ -208,11 +199,3 @@ def _changes(problem: Problem) -> np.ndarray:
 
 def _even(segments: int, every: int) -> np.ndarray:
     return np.arange(segments, dtype=np.int64) * every
-
-
-def _check_segments(name: str, segments: int, every: int) -> None:
-    if segments < 1 or every < 2:
-        raise ValueError(
-            f"{name}: segments = {segments} and every = {every}; "
-            "expected at least 1 segment of at least 2 duels"
-        )

@@ -5,8 +5,10 @@ algorithm may use.
 """
 
 import itertools
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 
 from bandits.preferences import Problem, RandomProblem, drawn, stationary
 from bandits.problems.utilities import linked
@@ -15,16 +17,16 @@ from bandits.registry import problem
 
 @problem("hypercube")
 def hypercube(
-    d: int = 5, scale: float = 1.0, instance: int | None = None
+    d: Annotated[int, Interval(ge=1, le=8)] = 5,
+    scale: Annotated[float, Gt(0)] = 1.0,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """The K = 2^d arms with features +-1 and a random theta >= 0 of length `scale`, logistic link.
 
     The environment of the experiments of Di et al., VACDB, 2023 (d = 5; scale 0.1, 0.5, 1, 2 or 4;
     T = 4000). `features` [K, d] of the problem are known to the learner. theta is drawn anew in
-    each repetition unless `instance` gives a seed. 1 <= d <= 8, scale > 0.
+    each repetition unless `instance` gives a seed.
     """
-    if not 1 <= d <= 8 or scale <= 0:
-        raise ValueError(f"hypercube: d = {d}, scale = {scale}; expected 1 <= d <= 8 and scale > 0")
     features = np.array(list(itertools.product((-1.0, 1.0), repeat=d)))
 
     def recipe(rng: np.random.Generator) -> Problem:

@@ -1,47 +1,48 @@
 """Preferences with cycles, in which the kinds of winner part ways."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Interval, MultipleOf
 
 from bandits.preferences import Problem, complete, stationary
-from bandits.problems.orders import check_arms, check_gap
 from bandits.registry import problem
 
 
 @problem("borda-versus-condorcet")
-def borda_versus_condorcet(K: int = 20, gap: float = 0.01) -> Problem:
+def borda_versus_condorcet(
+    K: Annotated[int, Ge(3)] = 20, gap: Annotated[float, Interval(gt=0, le=0.5)] = 0.01
+) -> Problem:
     """The Condorcet winner 0 wins barely (1/2 + gap) and the Borda winner 1 beats the rest surely.
 
-    K >= 3, 0 < gap <= 1/2. With K = 20 and gap = 0.01 RMED1's slope is 18.8 times the lower bound.
+    With K = 20 and gap = 0.01 RMED1's slope is 18.8 times the lower bound.
     """
-    check_arms(K, least=3)
-    check_gap("borda-versus-condorcet", "gap", gap)
     return stationary(_under_a_winner(complete(np.ones((K - 1, K - 1))), gap))
 
 
 @problem("swirl")
-def swirl(K: int = 20, gap: float = 0.1) -> Problem:
+def swirl(
+    K: Annotated[int, Ge(4), MultipleOf(2)] = 20,
+    gap: Annotated[float, Interval(gt=0, le=0.5)] = 0.1,
+) -> Problem:
     """A Condorcet winner 0 (1/2 + gap) above arms that each surely beat the next half of a circle.
 
-    K even and >= 4 (the circle of K - 1 arms must be odd), 0 < gap <= 1/2.
+    K is even, for the circle of K - 1 arms must be odd.
     """
-    check_arms(K, least=4)
-    check_gap("swirl", "gap", gap)
-    if K % 2:
-        raise ValueError(f"swirl: K = {K}; expected an even K, one winner and an odd circle")
     return stationary(_under_a_winner(circle(K - 1, 0.5), gap))
 
 
 @problem("cyclic-blocks")
-def cyclic_blocks(blocks: int = 3, within: float = 0.1, between: float = 0.2) -> Problem:
+def cyclic_blocks(
+    blocks: Annotated[int, Ge(1)] = 3,
+    within: Annotated[float, Interval(gt=0, le=0.5)] = 0.1,
+    between: Annotated[float, Interval(gt=0, le=0.5)] = 0.2,
+) -> Problem:
     """Rock, paper, scissors inside each block of three arms (1/2 + within); better blocks above.
 
     K = 3 blocks; any arm of a better block beats any of a worse one with 1/2 + between. No
     Condorcet winner: 0, 1, 2 are the Copeland winners, their even lottery the von Neumann winner.
     """
-    if blocks < 1:
-        raise ValueError(f"cyclic-blocks: blocks = {blocks}; expected at least 1")
-    check_gap("cyclic-blocks", "within", within)
-    check_gap("cyclic-blocks", "between", between)
     p = np.full((3 * blocks, 3 * blocks), 0.5 + between)
     for first in range(0, 3 * blocks, 3):
         p[first : first + 3, first : first + 3] = circle(3, within)

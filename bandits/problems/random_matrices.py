@@ -1,25 +1,32 @@
 """Random preference matrices, drawn anew in each repetition or once for all."""
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Interval
 
 from bandits.preferences import Problem, RandomProblem, complete, drawn, stationary
-from bandits.problems.orders import check_arms
 from bandits.registry import problem
 from bandits.winners import condorcet_winner, copeland_winners
 
 
 @problem("random-condorcet")
 def random_condorcet(
-    K: int = 10, p_min: float = 0.55, p_max: float = 1.0, instance: int | None = None
+    K: Annotated[int, Ge(2)] = 10,
+    p_min: Annotated[float, Interval(gt=0.5, le=1)] = 0.55,
+    p_max: Annotated[float, Interval(gt=0.5, le=1)] = 1.0,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """A Condorcet winner whose preferences are uniform on [p_min, p_max], one of them p_min.
 
     All other pairs are uniform on [0, 1]: the recipe of Kolpaczki et al. 2022 (p_max = 1). With
     p_max = p_min every gap is the smallest one, the hard variant. Drawn anew in each repetition
-    unless `instance` gives a seed. 1/2 < p_min <= p_max <= 1.
+    unless `instance` gives a seed. Raises ValueError when p_min exceeds p_max.
     """
-    check_arms(K)
-    check_p_min(p_min, p_max)
+    if p_min > p_max:
+        raise ValueError(
+            f"random-condorcet: p_min = {p_min} and p_max = {p_max}; expected p_min <= p_max"
+        )
     return drawn(
         lambda rng: stationary(condorcet_matrix(K, int(rng.integers(K)), p_min, p_max, rng)),
         instance,
@@ -28,16 +35,15 @@ def random_condorcet(
 
 @problem("random-copeland")
 def random_copeland(
-    K: int = 10, gap: float = 0.05, instance: int | None = None
+    K: Annotated[int, Ge(5)] = 10,
+    gap: Annotated[float, Interval(ge=0, lt=0.5)] = 0.05,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """A single Copeland winner that is no Condorcet winner; p - 1/2 uniform on +-[gap, 1/2].
 
     Matrices are drawn until one qualifies; fewer than 5 arms admit none. Drawn anew in each
-    repetition unless `instance` gives a seed. 0 <= gap < 1/2.
+    repetition unless `instance` gives a seed.
     """
-    check_arms(K, least=5)
-    if not 0 <= gap < 0.5:
-        raise ValueError(f"random-copeland: gap = {gap}; expected 0 <= gap < 0.5")
     return drawn(lambda rng: stationary(copeland_matrix(K, gap, rng)), instance)
 
 
@@ -61,15 +67,6 @@ def copeland_matrix(K: int, gap: float, rng: np.random.Generator) -> np.ndarray:
         p = complete(0.5 + sign * rng.uniform(gap, 0.5, size=(K, K)))
         if len(copeland_winners(p)) == 1 and condorcet_winner(p) is None:
             return p
-
-
-def check_p_min(p_min: float, p_max: float = 1.0) -> None:
-    """Raise ValueError unless 1/2 < p_min <= p_max <= 1."""
-    if not 0.5 < p_min <= p_max <= 1:
-        raise ValueError(
-            f"p_min = {p_min} and p_max = {p_max}; expected 0.5 < p_min <= p_max <= 1, "
-            "or the winner would not beat every arm"
-        )
 
 
 def another(K: int, arm: int, rng: np.random.Generator) -> int:

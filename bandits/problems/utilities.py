@@ -1,12 +1,12 @@
 """Utility models: every arm has a utility u, and P(i beats j) = F(u_i - u_j) for a link F."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt
 from scipy.special import expit, ndtr
 
 from bandits.preferences import Problem, RandomProblem, complete, drawn, stationary
-from bandits.problems.orders import check_arms
 from bandits.registry import problem
 
 FAMILIES = ("arith", "geom", "1good")
@@ -14,23 +14,20 @@ FAMILIES = ("arith", "geom", "1good")
 
 @problem("utility")
 def utility(
-    K: int = 10,
+    K: Annotated[int, Ge(2)] = 10,
     link: Literal["linear", "logit", "probit"] = "linear",
     family: Literal["arith", "geom", "1good", "uniform"] = "arith",
-    scale: float = 1.0,
-    instance: int | None = None,
+    scale: Annotated[float, Gt(0)] = 1.0,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """Utilities in [0, 1] compared through a link: linear, logit or probit.
 
     P(i beats j) with d = (u_i - u_j)/scale: linear (1 + d)/2, logit 1/(1 + e^-d), probit
-    Phi(d/sqrt 2); scale > 0, and at least 1 for the linear link. Families, after Ailon, Karnin &
+    Phi(d/sqrt 2); scale is at least 1 for the linear link. Families, after Ailon, Karnin &
     Joachims 2014 (values unverified): arith from 0.8 down to 0.2 in equal steps, geom by equal
     factors, 1good 0.8 and the rest 0.2; uniform draws u from [0, 1], anew in each repetition unless
     `instance` gives a seed.
     """
-    check_arms(K)
-    if scale <= 0:
-        raise ValueError(f"utility: scale = {scale}; expected a positive number")
     if link == "linear" and scale < 1:
         raise ValueError(f"utility: scale = {scale}; the linear link needs scale >= 1")
     if family == "uniform":
@@ -42,15 +39,14 @@ def utility(
 
 @problem("plackett-luce")
 def plackett_luce(
-    K: int = 10, B: float = 2.0, instance: int | None = None
+    K: Annotated[int, Ge(2)] = 10,
+    B: Annotated[float, Gt(0)] = 2.0,
+    instance: Annotated[int, Ge(0)] | None = None,
 ) -> Problem | RandomProblem:
     """Plackett-Luce (Bradley-Terry) skills: p_ij = v_i/(v_i + v_j), ln v uniform on [0, B].
 
-    Drawn anew in each repetition unless `instance` gives a seed. B > 0.
+    Drawn anew in each repetition unless `instance` gives a seed.
     """
-    check_arms(K)
-    if B <= 0:
-        raise ValueError(f"plackett-luce: B = {B}; expected a positive number")
     return drawn(lambda rng: stationary(linked(B * rng.random(K), "logit")), instance)
 
 
