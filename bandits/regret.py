@@ -22,7 +22,6 @@ matrix of its own segment (dynamic regret).
 
 import numpy as np
 
-from bandits.preferences import Problem
 from bandits.winners import beats, borda_scores, copeland_scores
 
 # What an arm is charged by. A problem with utilities adds what its arms lose of those.
@@ -115,31 +114,9 @@ def combined(how: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def policy_regret(matrices: np.ndarray, plays: np.ndarray) -> float:
     """Regret against the best arm in hindsight: max_k sum_t (p_t[k, x_t] + p_t[k, y_t] - 1)/2.
 
-    matrices [S, K, K] holds the matrix of each segment, plays [S, K] how many of the two slots of
-    its duels went to each arm (Saha & Gaillard 2022).
+    plays [M, K] counts how many of the two slots of the duels under each of the matrices [M, K, K]
+    went to each arm. It needs no Condorcet winner, but depends on the whole run, so duels have no
+    table of it (Saha & Gaillard 2022).
     """
-    return float(np.einsum("skj,sj->k", matrices - 0.5, plays).max() / 2)
-
-
-def uniform_regret(p: np.ndarray, regret: str = "average", *, distinct: bool) -> float:
-    """Exact expected regret per duel of a uniformly random pair, with i != j if `distinct`.
-
-    Raises ValueError for an unknown regret, and for distinct pairs of a single arm.
-    """
-    costs = table(p, regret)
-    if not distinct:
-        return float(costs.mean())
-    K = len(p)
-    if K == 1:
-        raise ValueError("one arm has no distinct pair; expected K >= 2, or distinct=False")
-    return float((costs.sum() - np.trace(costs)) / (K * (K - 1)))
-
-
-def uniform_dynamic_regret(
-    problem: Problem, T: int, regret: str = "average", *, distinct: bool
-) -> float:
-    """Exact expected regret of T duels of uniformly random pairs on a changing problem."""
-    ends = np.append(problem.starts[1:], T).clip(max=T)
-    lengths = (ends - problem.starts).clip(min=0)
-    per_duel = np.array([uniform_regret(p, regret, distinct=distinct) for p in problem.truth])
-    return float(lengths @ per_duel[problem.order])
+    best = sum(p @ slots - slots.sum() / 2 for p, slots in zip(matrices, plays, strict=True))
+    return float(np.max(best) / 2)

@@ -57,7 +57,7 @@ from numba import njit
 
 from bandits.compiled import CACHE, is_compiled, loop, parameters
 from bandits.preferences import as_problem
-from bandits.regret import LARGER, MEAN, SMALLER, arm_values, rules
+from bandits.regret import LARGER, MEAN, SMALLER, arm_values, policy_regret, rules
 from bandits.rng import from_words, generator, words
 
 DUELS, ALGORITHM, LABELS, PROBLEM = range(4)
@@ -80,6 +80,8 @@ class Result:
     """The arm named at each checkpoint, int64 [R, C]; -1 for none."""
     plays: np.ndarray
     """Duels of every ordered pair, int64 [R, K, K]."""
+    policy_regret: np.ndarray
+    """Regret at the horizon against the best single arm in hindsight, float64 [R]."""
     resets: list[np.ndarray]
     """Per repetition the times (number of duels played) of the algorithm's restarts, increasing."""
     seconds: float
@@ -119,7 +121,7 @@ def simulate(
     play: Any = None
     drawn: Any = fixed
     seconds = compile_seconds = 0.0
-    plays, rows = [], []
+    plays, policy, rows = [], [], []
     for r in range(first_repetition, first_repetition + repetitions):
         if fixed is None:
             drawn = None  # frees the last one before the next is made
@@ -133,7 +135,8 @@ def simulate(
         if compiled:
             given, own = parameters(algorithm), [words(stream) for stream in own]
         plays.append(np.zeros((K, K), np.int64))
-        state = (given, *own, arms, *drawn.arrays, horizon, plays[-1])
+        slots = np.zeros((len(drawn.truth), K), np.int64)
+        state = (given, *own, arms, *drawn.arrays, horizon, plays[-1], slots)
         if play is None:
             if hasattr(algorithm, "check"):
                 algorithm.check(K, horizon)
@@ -145,10 +148,20 @@ def simulate(
         began = time.perf_counter()
         rows.append(play(*state, times))
         seconds += time.perf_counter() - began
+        policy.append(policy_regret(drawn.truth, slots))
     regret, winner, resets = zip(*rows, strict=True)
     by_name = dict(zip(drawn.names, np.moveaxis(np.array(regret), 2, 0), strict=True))
     all_plays = plays[0][None] if len(plays) == 1 else np.array(plays)  # no copy of a large one
-    return Result(times, by_name, np.array(winner), all_plays, [*resets], seconds, compile_seconds)
+    return Result(
+        times,
+        by_name,
+        np.array(winner),
+        all_plays,
+        np.array(policy),
+        [*resets],
+        seconds,
+        compile_seconds,
+    )
 
 
 def _times(given: Any, horizon: int, repetitions: int) -> np.ndarray:
@@ -171,7 +184,9 @@ class _Arrays:
         starts = problem.starts[problem.starts < horizon]
         used, order = np.unique(problem.order[: len(starts)], return_inverse=True)
         matrices = _some(problem.matrices, used)
-        truth = matrices if problem.truth is problem.matrices else _some(problem.truth, used)
+        self.truth = truth = (
+            matrices if problem.truth is problem.matrices else _some(problem.truth, used)
+        )
         utilities = problem.utilities
         by_name = rules(utilities)
         self.names = [*by_name]
@@ -216,9 +231,9 @@ def resets_of(algorithm: Any) -> int:
 
 @njit(cache=CACHE, nogil=True)
 def _charge(
-    met: Any, counts: Any, values: Any, base: Any, rules: Any, total: Any, plays: Any
+    met: Any, counts: Any, values: Any, base: Any, rules: Any, total: Any, plays: Any, slots: Any
 ) -> None:
-    """Move the counted duels of the pairs met (x K + y, each once) into the regrets and plays."""
+    """Move the counted duels of the pairs met (x K + y, each once) into the sums."""
     K = counts.shape[0]
     for pair in np.sort(met):  # in one order, so that sums do not depend on who was met first
         x, y = pair // K, pair % K
@@ -233,6 +248,8 @@ def _charge(
                 cost = (first + second) / (2 if how == MEAN else 1)
             total[n] += counts[x, y] * (base[what] + cost)
         plays[x, y] += counts[x, y]
+        slots[x] += counts[x, y]
+        slots[y] += counts[x, y]
         counts[x, y] = 0
 
 
@@ -247,9 +264,10 @@ def _longer(times: Any) -> Any:
 
 def _play(
     given, env_state, own_state, arms,
-    matrices, order, starts, values, base, rules, horizon, plays, times, code="",
+    matrices, order, starts, values, base, rules, horizon, plays, slots, times, code="",
 ):  # fmt: skip
-    """One repetition: (regret [C, n], winner [C], reset times); its duels are added to `plays`."""
+    """One repetition: (regret [C, n], winner [C], reset times); its duels are added to `plays`
+    [K, K], and what they gave each arm under each matrix to `slots` [M, K]."""
     algorithm, env, rng = build(given), stream(env_state), stream(own_state)
     K = arms.size
     algorithm.start(K, horizon, rng)
@@ -274,7 +292,7 @@ def _play(
                 x, y = arms[i], arms[j]
                 if counts[x, y] == 0:
                     if pairs == met.size:
-                        _charge(met, counts, values[m], base[m], rules, total, plays)
+                        _charge(met, counts, values[m], base[m], rules, total, plays, slots[m])
                         pairs = 0
                     met[pairs] = x * K + y
                     pairs += 1
@@ -285,7 +303,7 @@ def _play(
                         reset_times = _longer(reset_times)
                     reset_times[resets] = t + 1
                     resets += 1
-            _charge(met[:pairs], counts, values[m], base[m], rules, total, plays)
+            _charge(met[:pairs], counts, values[m], base[m], rules, total, plays, slots[m])
             pairs, begin = 0, end
         regret[c] = total
         named = winner_of(algorithm)

@@ -3,6 +3,8 @@
 Segments last `every` duels on average, so a run of segments * every duels meets them all.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -170,31 +172,32 @@ def _move(
     return True
 
 
-def detect_delta(problem: Problem) -> float:
+def detect_delta(problem: Problem, horizon: int | None = None) -> float:
     """DETECT's change size: the least, over changes, of the largest one in the old winner's row.
 
-    Raises ValueError for a problem without changes.
+    Changes at `horizon` or later do not count. Raises ValueError for a problem without changes.
     """
-    change = _changes(problem)
-    before = np.asarray(problem.matrices)[problem.order[:-1]]
-    winners = beats(before).sum(axis=2).argmax(axis=1)
-    return float(change[np.arange(len(change)), winners].max(axis=1).min())
+    sizes = [
+        np.abs(after - before)[beats(before).sum(axis=1).argmax()].max()
+        for before, after in _changes(problem, horizon)
+    ]
+    return float(min(sizes))
 
 
-def mdb_delta(problem: Problem) -> float:
+def mdb_delta(problem: Problem, horizon: int | None = None) -> float:
     """MDB's change size: the least, over changes, of the largest one of any entry.
 
-    Raises ValueError for a problem without changes.
+    Changes at `horizon` or later do not count. Raises ValueError for a problem without changes.
     """
-    return float(_changes(problem).max(axis=(1, 2)).min())
+    return float(min(np.abs(after - before).max() for before, after in _changes(problem, horizon)))
 
 
-def _changes(problem: Problem) -> np.ndarray:
-    """|p_{s+1} - p_s| for every change point, [S-1, K, K]."""
-    played = np.asarray(problem.matrices)[problem.order]
-    if len(played) == 1:
+def _changes(problem: Problem, horizon: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The matrices before and after every change point."""
+    starts = problem.starts if horizon is None else problem.starts[problem.starts < horizon]
+    if len(starts) == 1:
         raise ValueError("the problem has one segment; a change size needs at least two")
-    return np.abs(np.diff(played, axis=0))
+    return pairwise(problem.matrices[m] for m in problem.order[: len(starts)])
 
 
 def _even(segments: int, every: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from bandits.detector import detections
 from bandits.lower_bounds import lower_bound_constant
 from bandits.preferences import as_problem
+from bandits.problems.changing import detect_delta, mdb_delta
 from bandits.regret import GAP, OTHER, REGRETS
 from bandits.rng import generator
 from bandits.simulate import PROBLEM, simulate
@@ -78,16 +79,20 @@ def execute(cell: "Cell") -> dict[str, Any]:
 
 
 def _facts(problem: Any, horizon: int) -> dict[str, Any]:
-    """What a figure draws beside the curves: change points, or the slope regret cannot undercut."""
+    """What a figure draws beside the curves: change points, or the slope regret cannot undercut.
+
+    `change_sizes` are the delta that `detect` and `mdb` would have to be told of these changes.
+    """
     is_random = hasattr(problem, "sample")
     one, other = (
         as_problem(problem.sample(np.random.default_rng(n)) if is_random else problem)
         for n in (0, 1)
     )
     starts, others = (p.starts[(p.starts > 0) & (p.starts < horizon)] for p in (one, other))
-    if starts.size:
-        return {"changes": starts.tolist()} if np.array_equal(starts, others) else {}
-    if is_random:
+    if starts.size and np.array_equal(starts, others):
+        sizes = {"detect": detect_delta(one, horizon), "mdb": mdb_delta(one, horizon)}
+        return {"changes": starts.tolist()} | ({} if is_random else {"change_sizes": sizes})
+    if is_random or starts.size:
         return {}  # another instance, and another bound, in every repetition
     try:
         bound = {name: lower_bound_constant(one.truth[0], name) for name in BOUNDED}
@@ -144,24 +149,27 @@ class _Ends:
         self.problem, self.algorithm, self.config = problem, algorithm, config
         self.seen = seen
 
-    def row(self, r: int, winner: int, plays: np.ndarray, resets: np.ndarray) -> dict[str, Any]:
+    def row(self, number: int, result: Any, r: int) -> dict[str, Any]:
         """The arm named at the end, judged by the matrix of that time, and the duels it took.
 
-        `samples` are duels of different arms. `correct`: it is a Copeland winner (the Condorcet
-        winner where there is one); `correct_borda`: a Borda winner; both only where some arm is
-        not. `beaten_by`: the largest gap by which another arm beats it, so at most epsilon for an
-        epsilon-maximum.
+        `samples` are duels of different arms; `policy_regret` is that against the best single arm
+        in hindsight, which needs no Condorcet winner. `correct`: it is a Copeland winner (the
+        Condorcet winner where there is one); `correct_borda`: a Borda winner; both only where some
+        arm is not. `beaten_by`: the largest gap by which another arm beats it, so at most epsilon
+        for an epsilon-maximum.
         A monitor (an algorithm with `span(K, T)`) is also judged by its restarts: mean delay of the
         changes noticed within its span, false alarms, missed changes.
         """
         problem, horizon = self.problem, self.config["horizon"]
         if hasattr(problem, "sample"):
-            problem = problem.sample(generator(self.config["seed"], r, PROBLEM))
+            problem = problem.sample(generator(self.config["seed"], number, PROBLEM))
         problem = as_problem(problem)
+        plays, resets, winner = result.plays[r], result.resets[r], int(result.winner[r, -1])
         starts = problem.starts[problem.starts < horizon]
         p = problem.truth[problem.order[len(starts) - 1]]
         samples = int(plays.sum() - np.trace(plays))
         row: dict[str, Any] = {"winner": winner, "resets": len(resets), "samples": samples}
+        row["policy_regret"] = float(result.policy_regret[r])
         for column, what, winners in (
             ("correct", ALL_COPELAND, copeland_winners(p)),
             ("correct_borda", ALL_BORDA, borda_winners(p)),
@@ -191,7 +199,7 @@ def _journal(cell: "Cell", result: Any, first: int, ends: _Ends) -> None:
         for c, t in enumerate(result.checkpoints.tolist()):
             row = {"event": "regret", "repetition": first + r, "t": t}
             cell.journal(row | {name: float(values[c]) for name, values in known.items()})
-        end = ends.row(first + r, int(result.winner[r, -1]), result.plays[r], result.resets[r])
-        cell.journal({"event": "end", "repetition": first + r} | end)
+        end = {"event": "end", "repetition": first + r} | ends.row(first + r, result, r)
+        cell.journal(end)
         for t in result.resets[r].tolist():
             cell.journal({"event": "reset", "repetition": first + r, "t": t})

@@ -1,10 +1,12 @@
-"""Slow, literal versions of algorithms, from the papers' pseudo-code, to test the fast ones."""
+"""Slow, literal versions of algorithms from the papers, and what playing at random costs."""
 
 import math
 
 import numpy as np
 
 from bandits.numerics import permutation
+from bandits.preferences import Problem
+from bandits.regret import table
 
 
 def bounds(W: np.ndarray, alpha: float, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -297,3 +299,27 @@ class NaiveDoubleThompson(Counting):
         c = (theta > 0.5).sum(1) / (self.K - 1)
         others = [j for j in range(self.K) if j != i]
         return sum((c.max() - (c[i] + c[j]) / 2) / kl_half(theta[i, j]) for j in others)
+
+
+def uniform_regret(p: np.ndarray, regret: str = "average", *, distinct: bool) -> float:
+    """Exact expected regret per duel of a uniformly random pair, with i != j if `distinct`.
+
+    Raises ValueError for an unknown regret, and for distinct pairs of a single arm.
+    """
+    costs = table(p, regret)
+    if not distinct:
+        return float(costs.mean())
+    K = len(p)
+    if K == 1:
+        raise ValueError("one arm has no distinct pair; expected K >= 2, or distinct=False")
+    return float((costs.sum() - np.trace(costs)) / (K * (K - 1)))
+
+
+def uniform_dynamic_regret(
+    problem: Problem, T: int, regret: str = "average", *, distinct: bool
+) -> float:
+    """Exact expected regret of T duels of uniformly random pairs on a changing problem."""
+    ends = np.append(problem.starts[1:], T).clip(max=T)
+    lengths = (ends - problem.starts).clip(min=0)
+    per_duel = np.array([uniform_regret(p, regret, distinct=distinct) for p in problem.truth])
+    return float(lengths @ per_duel[problem.order])

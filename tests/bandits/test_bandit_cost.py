@@ -128,3 +128,18 @@ def test_matrices_made_later_play_like_matrices_made_at_once():
     wrong = Later(1, 3, lambda m: p + 0.1)
     with pytest.raises(ValueError, match=r"matrix 0: p\[0, 0\] = 0.6"):
         simulate(piecewise(wrong, [0]), Wander(), horizon=5, repetitions=1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["cyclic-blocks", "six-rankers", "alternating", "drifting"])
+def test_policy_regret_is_that_of_the_best_arm_duel_by_duel(name):
+    registry.resolve("problem", name)
+    short = {"every": 8} if name in ("alternating", "drifting") else {}
+    made, wander = PROBLEMS[name](**short), Wander()
+    found = simulate(made, wander, horizon=300, repetitions=1, seed=4)
+    drawn = made.sample(generator(4, 0, PROBLEM)) if hasattr(made, "sample") else made
+    arms = generator(4, 0, LABELS).permutation(drawn.K)
+    gained = np.zeros(drawn.K)
+    for t, (i, j) in enumerate(wander.pairs):
+        p = drawn.truth[drawn.order[np.flatnonzero(drawn.starts <= t)[-1]]]
+        gained += (p[:, arms[i]] + p[:, arms[j]] - 1) / 2
+    assert found.policy_regret[0] == pytest.approx(gained.max())

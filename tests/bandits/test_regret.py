@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bandit_references import uniform_dynamic_regret, uniform_regret
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,6 @@ from bandits.regret import (
     policy_regret,
     table,
     tables,
-    uniform_dynamic_regret,
-    uniform_regret,
 )
 from bandits.winners import condorcet_winner
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bandit_references import uniform_dynamic_regret, uniform_regret
 from scipy.stats import nbinom
 
 from bandits.algorithms import create
@@ -23,7 +24,7 @@ from bandits.problems.intransitive import cyclic_blocks
 from bandits.problems.orders import arithmetic, fixed_gap
 from bandits.problems.published import cyclic, mslr5, mslr5_noncondorcet, six_rankers
 from bandits.problems.random_matrices import random_condorcet
-from bandits.regret import NAMES, uniform_dynamic_regret, uniform_regret
+from bandits.regret import NAMES
 from bandits.simulate import Result, simulate
 
 pytestmark = pytest.mark.slow

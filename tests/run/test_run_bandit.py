@@ -42,10 +42,12 @@ def test_rows_per_repetition_and_checkpoint() -> None:
 def test_an_answer_is_judged_by_the_truth_not_by_what_the_adversary_shows() -> None:
     """`alternating` ends on the reversed matrix; the winner is that of the true one."""
     problem = {"name": "alternating", "matrix": "mslr5", "every": 500, "cycles": 3}
-    _, rows = run(problem, {"name": "rmed1"}, horizon=3000, repetitions=6)
+    summary, rows = run(problem, {"name": "rmed1"}, horizon=3000, repetitions=6)
     named = [row for row in ends(rows) if row["winner"] >= 0]
     assert named
     assert all(row["correct"] == (row["winner"] == 0) for row in named)
+    # Preferences are reversed and back: the largest gap of the winner, 0.765 - 0.235, changes.
+    assert summary["change_sizes"] == pytest.approx({"detect": 0.53, "mdb": 0.53})
 
 
 def test_borda_and_copeland_answers_are_told_apart() -> None:
@@ -91,6 +93,7 @@ def test_without_a_condorcet_winner_it_is_said_what_is_missing_and_why() -> None
     assert "Copeland winner" in correct
     assert all({"copeland", "borda"} <= row.keys() for row in rows if row["event"] == "regret")
     assert not any("average" in row or "weak" in row for row in rows)
+    assert all(row["policy_regret"] > 0 for row in ends(rows))
     assert "lower_bound" not in summary
 
 
