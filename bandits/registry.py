@@ -8,7 +8,8 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 ALGORITHMS: dict[str, Any] = {}
 BASE_BANDITS: dict[str, Any] = {}
@@ -34,29 +35,24 @@ def algorithm(name: str, **meta: Any) -> Callable[[Any], Any]:
     Its arguments are held to the ranges of their annotations, as `Annotated[float, Gt(0)]` with the
     marks of `annotated_types`; ValueError for a value outside.
     """
-    return _register(ALGORITHMS, name, meta, _checked)
+    return _register(ALGORITHMS, name, meta)
 
 
 def base_bandit(name: str, **meta: Any) -> Callable[[Any], Any]:
     """Register the class below as an ordinary bandit that reductions drive, checked likewise."""
-    return _register(BASE_BANDITS, name, meta, _checked)
+    return _register(BASE_BANDITS, name, meta)
 
 
 def problem(name: str, **meta: Any) -> Callable[[Any], Any]:
-    """Register the class or factory below under `name` as a dueling-bandit problem."""
-    return _register(PROBLEMS, name, meta, lambda name, obj: obj)
+    """Register the class or factory below as a dueling-bandit problem, checked likewise."""
+    return _register(PROBLEMS, name, meta)
 
 
-def _register(
-    known: dict[str, Any],
-    name: str,
-    meta: dict[str, Any],
-    prepared: Callable[[str, Any], Any],
-) -> Callable[[Any], Any]:
+def _register(known: dict[str, Any], name: str, meta: dict[str, Any]) -> Callable[[Any], Any]:
     def register(obj: Any) -> Any:
         if name in known and known[name].__module__ != obj.__module__:
             raise ValueError(f"{name!r} is already registered by {known[name].__module__}")
-        obj = prepared(name, obj)
+        obj = _checked(name, obj)
         obj.meta = meta
         known[name] = obj
         return obj
@@ -85,6 +81,12 @@ def _checked(name: str, obj: Any) -> Any:
 
 def expected(annotation: Any, value: Any) -> str:
     """What an annotation takes, as `pbrl plan` says it, where the value is not that; else ""."""
+    if get_origin(annotation) in (Union, UnionType):
+        arms = get_args(annotation)
+        fits = not all(expected(one, value) for one in arms)
+        return "" if fits else " or ".join(_number(one) or expected(one, value) for one in arms)
+    if annotation is NoneType:
+        return "" if value is None else "null"
     inner, *marks = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     for mark in marks:
         if isinstance(mark, Names):
@@ -96,20 +98,34 @@ def expected(annotation: Any, value: Any) -> str:
         return "" if isinstance(value, bool) else "true or false"
     if inner not in (int, float):
         return ""
-    kind, numbers = ("a number", Real) if inner is float else ("a whole number", Integral)
+    limits = _limits(annotation)
+    numbers = Real if inner is float else Integral
     if isinstance(value, bool) or not isinstance(value, numbers) or not math.isfinite(value):
-        return kind
-    limits = {key: getattr(m, key) for m in marks for key in LIMITS if hasattr(m, key)}
-    if all(LIMITS[key](value, limit) for key, limit in limits.items()):
-        return ""
+        return _number(inner)
+    inside = all(LIMITS[key](value, limit) for key, limit in limits.items())
+    return "" if inside else _number(annotation)
+
+
+def _limits(annotation: Any) -> dict[str, Any]:
+    marks = getattr(annotation, "__metadata__", ())
+    return {k: v for m in marks for k in LIMITS if (v := getattr(m, k, None)) is not None}
+
+
+def _number(annotation: Any) -> str:
+    """A number and its range in words; "" for another annotation."""
+    limits = _limits(annotation)
+    inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    kind = {int: "a whole number", float: "a number"}.get(inner, "")
     words = {key: f"{x:_}" if isinstance(x, int) else f"{x:g}" for key, x in limits.items()}
     low, high = (words.get(a, words.get(b)) for a, b in (("ge", "gt"), ("le", "lt")))
     if low is not None and high is not None:
         left, right = "[" if "ge" in limits else "(", "]" if "le" in limits else ")"
-        return f"{kind} in {left}{low}, {high}{right}"
-    if low is not None:
-        return f"{kind} {'of at least' if 'ge' in limits else 'over'} {low}"
-    return f"{kind} {'of at most' if 'le' in limits else 'under'} {high}"
+        kind += f" in {left}{low}, {high}{right}"
+    elif low is not None:
+        kind += f" {'of at least' if 'ge' in limits else 'over'} {low}"
+    elif high is not None:
+        kind += f" {'of at most' if 'le' in limits else 'under'} {high}"
+    return kind + (f", a multiple of {words['multiple_of']}" if "multiple_of" in limits else "")
 
 
 LIMITS: dict[str, Callable[[Any, Any], bool]] = {
@@ -117,6 +133,7 @@ LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge,
     "lt": operator.lt,
     "le": operator.le,
+    "multiple_of": lambda value, step: value % step == 0,
 }
 
 

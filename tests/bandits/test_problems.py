@@ -1,8 +1,9 @@
 """Problems: valid matrices, the rules they claim, closed forms by enumeration, clear refusals."""
 
+import inspect
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_a_random_problem_repeats_with_its_seed_and_differs_without(name: str) -
     fixed = make(instance=3)
     assert isinstance(fixed, Problem)
     assert np.array_equal(fixed.matrices, first(make(), seed=3).matrices)
-    with pytest.raises(ValueError, match="instance = -1"):
+    with pytest.raises(ValueError, match="instance = -1; expected a whole number of at least 0"):
         make(instance=-1)
 
 
@@ -114,34 +115,35 @@ def test_any_number_of_arms(name: str, K: int) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("arithmetic", {"K": 0}, "K = 0; expected at least 1 arm"),
+        ("arithmetic", {"K": 0}, "arithmetic: K = 0; expected a whole number of at least 2"),
         ("arithmetic", {"K": 12}, "make p = 1.05; expected 0 < gap <= 0.045"),
-        ("geometric", {"rho": 1.0}, "expected 0 < rho < 1"),
-        ("constant-gap", {"gap": 0.6}, "gap = 0.6; expected 0 < gap <= 0.5"),
-        ("fixed-gap", {"K": 1}, "at least 2 arms"),
-        ("mallows", {"phi": 1.0}, "expected 0 < phi < 1"),
-        ("borda-versus-condorcet", {"K": 2}, "at least 3 arms"),
-        ("swirl", {"K": 5}, "expected an even K"),
-        ("cyclic-blocks", {"blocks": 0}, "blocks = 0; expected at least 1"),
-        ("utility", {"scale": 0.0}, "expected a positive number"),
+        ("geometric", {"rho": 1.0}, r"expected a number in \(0, 1\)"),
+        ("constant-gap", {"gap": 0.6}, r"gap = 0.6; expected a number in \(0, 0.5\]"),
+        ("fixed-gap", {"K": 3, "gap": 0.8}, "K = 3; expected gap <= 0.75"),
+        ("mallows", {"phi": 1.0}, r"expected a number in \(0, 1\)"),
+        ("borda-versus-condorcet", {"K": 2}, "of at least 3"),
+        ("swirl", {"K": 5}, "of at least 4, a multiple of 2"),
+        ("cyclic-blocks", {"blocks": 0}, "blocks = 0; expected a whole number of at least 1"),
+        ("utility", {"scale": 0.0}, "expected a number over 0"),
         ("utility", {"scale": 0.5}, "linear link needs scale >= 1"),
         ("utility", {"instance": 1}, "family 'arith' is not random"),
-        ("utility", {"family": "2good"}, "unknown family of utilities '2good'"),
-        ("utility", {"link": "cauchit"}, "unknown link 'cauchit'"),
-        ("plackett-luce", {"B": 0.0}, "expected a positive number"),
-        ("random-condorcet", {"p_min": 0.5}, "the winner would not beat every arm"),
-        ("random-condorcet", {"p_min": 0.7, "p_max": 0.6}, "0.5 < p_min <= p_max <= 1"),
-        ("random-copeland", {"K": 4}, "at least 5 arms"),
-        ("random-copeland", {"gap": 0.5}, "expected 0 <= gap < 0.5"),
+        ("utility", {"family": "2good"}, "family = '2good'; expected one of 'arith'"),
+        ("utility", {"link": "cauchit"}, "link = 'cauchit'; expected one of 'linear'"),
+        ("plackett-luce", {"B": 0.0}, "expected a number over 0"),
+        ("random-condorcet", {"p_min": 0.5}, r"p_min = 0.5; expected a number in \(0.5, 1\]"),
+        ("random-condorcet", {"p_min": 0.7, "p_max": 0.6}, "p_max = 0.6; expected p_min <= p_max"),
+        ("random-copeland", {"K": 4}, "of at least 5"),
+        ("random-copeland", {"gap": 0.5}, r"expected a number in \[0, 0.5\)"),
         ("piecewise", {"K": 2}, "at least 3 arms"),
-        ("piecewise", {"delta": 0.0}, "expected 0 < delta < 1"),
-        ("piecewise", {"every": 1}, "at least 1 segment of at least 2 duels"),
+        ("piecewise", {"delta": 0.0}, r"expected a number in \(0, 1\)"),
+        ("piecewise", {"every": 1}, "every = 1; expected a whole number of at least 2"),
         ("piecewise", {"K": 3, "delta": 0.99, "segments": 50}, "lower delta or raise K"),
-        ("drifting", {"sd": 0.0}, "expected a positive number"),
-        ("corrupted", {"budget": 0}, "at least 1 corrupted duel"),
-        ("corrupted", {"matrix": "mslr6"}, "unknown published matrix 'mslr6'.*six-rankers"),
-        ("alternating", {"share": 0.5}, "1/2 < share < 1"),
-        ("hypercube", {"d": 9}, "1 <= d <= 8"),
+        ("drifting", {"sd": 0.0}, "expected a number over 0"),
+        ("corrupted", {"budget": 0}, "budget = 0; expected a whole number of at least 1"),
+        ("corrupted", {"matrix": "mslr6"}, "matrix = 'mslr6'; expected one of 'six-rankers'"),
+        ("alternating", {"share": 0.5}, r"in \(0.5, 1\)"),
+        ("alternating", {"share": 0.9, "every": 2}, "leaves none reversed"),
+        ("hypercube", {"d": 9}, r"in \[1, 8\]"),
     ],
 )
 def test_bad_parameters_are_refused(name: str, parameters: dict[str, Any], message: str) -> None:
@@ -476,3 +478,10 @@ def test_a_csv_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     file = tmp_path / "marked.csv"
     file.write_text("0.5,0.9\n0.1,0.5\n", encoding="utf-8-sig")
     assert read_matrix(str(file))[0, 1] == 0.9
+
+
+def test_the_matrices_to_choose_from_are_the_files_there_are() -> None:
+    for make in (adversarial.corrupted, adversarial.alternating):
+        annotation = inspect.signature(make).parameters["matrix"].annotation
+        files = Path(published.__file__).parent.glob("*.csv")
+        assert {*get_args(annotation)} == {file.stem for file in files}
