@@ -39,20 +39,22 @@ def table() -> list[Row]:
     ]  # fmt: skip
 
 
-def measured(statistic: str, runs: int, tasks: int = 1) -> dict[str, float]:
-    """Coverage by distribution of the interval in use, at the most runs and tasks measured that
-    are no more than these."""
+def measured(statistic: str, runs: int, tasks: int = 1) -> list[Row]:
+    """The interval in use at the most tasks and runs measured that are no more than these."""
     rows = [row for row in table() if row.statistic == statistic and row.interval != "bootstrap"]
-    most_tasks = max((row.tasks for row in rows if row.tasks <= tasks), default=0)
-    rows = [row for row in rows if row.tasks == most_tasks]
-    most_runs = max((row.runs for row in rows if row.runs <= runs), default=0)
-    return {row.distribution: row.coverage for row in rows if row.runs == most_runs}
+    for size, most in (("tasks", tasks), ("runs", runs)):
+        nearest = max((n for row in rows if (n := getattr(row, size)) <= most), default=0)
+        rows = [row for row in rows if getattr(row, size) == nearest]
+    return rows
 
 
 def note(statistic: str, runs: int, tasks: int = 1) -> str | None:
     """A sentence on the coverage at so few runs; None where all that was measured holds 90 %."""
-    found = measured(statistic, runs, tasks)
-    if not found or min(found.values()) >= TOO_LOW:
+    rows = measured(statistic, runs, tasks)
+    if all(row.coverage >= TOO_LOW for row in rows):
         return None
+    found = {row.distribution: row.coverage for row in rows}
     shown = ", ".join(f"{100 * found[k]:.0f} % for {name}" for k, name in NAMES.items())
-    return f"measured coverage of a 95 % interval of {runs} runs: {shown}"
+    tasks = rows[0].tasks
+    place = f" on each of {tasks} tasks" if tasks > 1 else ""
+    return f"measured coverage of a 95 % interval of {rows[0].runs} runs{place}: {shown}"

@@ -261,8 +261,11 @@ def test_a_note_names_what_is_too_low_and_only_that() -> None:
     assert "one run in five failing" in str(coverage.note("mean", 5))
     assert "5 runs" in str(coverage.note("mean", 5))
     assert coverage.note("profile", 10, 4) is None
-    assert coverage.measured("mean", 6) == coverage.measured("mean", 5)
-    assert coverage.measured("mean", 5, 9) == coverage.measured("mean", 5, 4)
+    assert coverage.note("mean", 6) == coverage.note("mean", 5)
+    assert coverage.note("mean", 3, 9) == coverage.note("mean", 3, 4)
+    assert "3 runs on each of 4 tasks" in str(coverage.note("mean", 3, 9))
+    assert {row.runs for row in coverage.measured("mean", 1000)} == {50}
+    assert len(coverage.measured("mean", 1000)) == len(coverage.NAMES)
 
 
 def test_the_intervals_in_use_hold_on_normal_scores() -> None:
