@@ -103,6 +103,6 @@ def sessions_of(config: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
     )
 
 
-def realisable(config: Mapping[str, Any]) -> int:
+def spendable(config: Mapping[str, Any]) -> int:
     """How many of a method's labels its sessions can spend."""
     return sum(size for _, size in sessions_of(config))

@@ -23,7 +23,7 @@ def test_meta_world_budgets_cannot_be_spent(per_session: int, spent: int) -> Non
         "label_interval": 5_000,
         "labels_per_session": per_session,
     }
-    assert sessions.realisable(settings) == spent
+    assert sessions.spendable(settings) == spent
     assert len(sessions.sessions_of(settings)) == 198
 
 

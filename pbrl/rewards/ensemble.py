@@ -16,7 +16,6 @@ from pbrl.rewards.fit import (
     chosen_loss,
     fit,
     preference_probability,
-    segment_scores,
 )
 from pbrl.segments import Preferences, Segments
 
@@ -79,10 +78,6 @@ class RewardEnsemble:
         """Reward of one step as a scalar tensor, which stays on the device."""
         x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
         return self.net(x.to(self.generator.device)[None]).mean()
-
-    def score(self, segments: Segments) -> Tensor:
-        """[members, N]: each member's return of each segment."""
-        return segment_scores(self.net, segments)
 
     def probability(self, first: Segments, second: Segments) -> Tensor:
         """[members, N]: each member's P(second preferred)."""

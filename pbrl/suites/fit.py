@@ -18,7 +18,7 @@ def with_budget(
     filled = method | registry.check_parameters(part, {k: given[k] for k in own}, where)
     if sessions.is_scheduled(filled):
         try:
-            spendable = sessions.realisable(filled)
+            spendable = sessions.spendable(filled)
         except ConfigError as error:
             raise ConfigError(f"{where}: {method['label']}: {error}") from None
         if spendable == 0 < labels:

@@ -116,7 +116,7 @@ def test_a_cell_refuses_what_the_ranges_exclude(module) -> None:
 @pytest.mark.parametrize("module", [pebble, reed])
 def test_the_default_budget_can_be_spent(module) -> None:
     settings = module.Config().model_dump()
-    assert sessions.realisable(settings) == settings["labels"]
+    assert sessions.spendable(settings) == settings["labels"]
 
 
 @pytest.mark.parametrize("method", LEARNERS)
