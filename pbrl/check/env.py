@@ -14,6 +14,7 @@ import envs
 from envs.registry import EnvSpec
 from envs.standard import StandardEnv
 from pbrl import registry
+from pbrl.errors import where
 
 TRACE = 60
 """Steps over which two runs that should agree are compared."""
@@ -38,7 +39,8 @@ def violations(env_factory: Callable[[], gymnasium.Env[Any, Any]], spec: EnvSpec
     except _Enough:
         pass
     except Exception as error:
-        watch.say(f"{watch.doing} raised {type(error).__name__}: {error}; expected no exception")
+        what = f"{type(error).__name__}: {error}{where(error)}"
+        watch.say(f"{watch.doing} raised {what}; expected no exception")
     return watch.found
 
 
@@ -105,12 +107,12 @@ def _round_trip(env: Any, new: Any, watch: "_Watch") -> None:
     watch.doing = "get_state()"
     state = env.get_state()
     expected = _trace(env, seed=None)
-    for target, where in ((env, "the same"), (new, "a new")):
-        watch.doing = f"set_state(get_state()) into {where} environment"
+    for target, which in ((env, "the same"), (new, "a new")):
+        watch.doing = f"set_state(get_state()) into {which} environment"
         target.set_state(state)
         if _trace(target, seed=None) != expected:
             watch.say(
-                f"set_state(get_state()) into {where} environment continues differently; expected "
+                f"set_state(get_state()) into {which} environment continues differently; expected "
                 "identical observations and rewards, and the same next episode"
             )
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,11 @@ class Coin:
 class World(PointMass):
     """The point mass, on request under other true rewards, or moved by one of five buttons."""
 
+    made = 0
+
     def __init__(self, noise: bool = False, buttons: bool = False) -> None:
         super().__init__()
+        World.made += 1
         self.noise = np.random.default_rng(0) if noise else None
         if buttons:
             self.action_space = Discrete(5)  # type: ignore[assignment]
@@ -158,52 +162,66 @@ def _check_in(worlds: dict[bool, EnvSpec], name: str, entry: registry.Entry) -> 
         "final_episodes": 1,
     }
     (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
-    whole = MemoryCell(config)
-    Coin.asked = 0
+    found: list[str] = []
+    doing = [f"a run of {STEPS} steps on a point mass"]
     try:
-        ended = _execute(whole)
+        for violation in _compared(config, worlds[True].name, learns, doing):
+            found.append(violation)
     except PbrlError as error:
-        return [f"a run of {STEPS} steps on a point mass fails: {error}"]
+        found.append(f"{doing[-1]} fails: {error}")
     except Exception as error:
-        what = f"{type(error).__name__}: {error}{where(error)}"
-        return [f"a run of {STEPS} steps on a point mass raises {what}"]
+        found.append(f"{doing[-1]} raises {type(error).__name__}: {error}{where(error)}")
+    return found
+
+
+def _compared(config: dict[str, Any], noise: str, learns: bool, doing: list[str]) -> Iterator[str]:
+    """What runs that should agree show; `doing` tells what is being run."""
+    Coin.asked = World.made = 0
+    whole = MemoryCell(config)
+    ended = _execute(whole)
     expected, weights = _digest(ended), _digest(ended["weights"])
-    found = []
     counted = ended["counts"]["asked"]
     if Coin.asked != counted:
-        found.append(
+        yield (
             f"got {Coin.asked} labels of which {counted} were counted; expected run.ask to be the "
             "only way to a label"
         )
-    if not any(row["event"] == "eval" for row in whole.rows):
-        found.append(
-            "no evaluation was logged; drive the run with `for step in run.loop(cfg.steps)`"
-        )
+    if World.made > 2:  # one to train in, one to be evaluated in
+        yield "makes an environment of its own; expected run.step to be the only way to act"
+    doing.append("a second run of the same seed")
     again = MemoryCell(config)
     with global_randomness() as used:  # the second run: imports of the first may draw
         repeated = _digest(_execute(again))
     used = [library for library in used if library != "torch"]  # which the run seeds and saves
     if used:
-        found.append(f"draws from global randomness: {', '.join(used)}; use run.rng(name)")
+        yield f"draws from global randomness: {', '.join(used)}; use run.rng(name)"
     if repeated != expected or again.rows != whole.rows:
-        found.append("two runs of one seed differ; expected the same bits: is a draw not from run?")
-        return found
+        yield "two runs of one seed differ; expected the same bits: is a draw not from run?"
+        return
     for stop_at in (EVAL_EVERY, 3 * EVAL_EVERY, 4 * EVAL_EVERY, 5 * EVAL_EVERY):
+        doing.append(f"a run stopped at step {stop_at + 1} and resumed")
         cell = MemoryCell(config, stop_at=stop_at)
         if _digest(_execute(cell)) != expected or cell.rows != whole.rows:
-            found.append(
+            yield (
                 f"stopped at step {stop_at + 1} and resumed, it ends elsewhere than without the "
                 "stop; expected the same bits: some state is not in run.track(...)"
             )
             break
+    doing.append("a run with more evaluations")
+    often = MemoryCell(config | {"eval_every": 23, "eval_episodes": 2})
+    if _digest(_execute(often)["weights"]) != weights:
+        yield (
+            "evaluated more often it learns something else; expected the same: act(obs, "
+            "deterministic=True) must change nothing that training uses"
+        )
     if learns:
-        noisy = MemoryCell(config | {"env": config["env"] | {"name": worlds[True].name}})
+        doing.append("a run under other true rewards")
+        noisy = MemoryCell(config | {"env": config["env"] | {"name": noise}})
         if _digest(_execute(noisy)["weights"]) != weights:
-            found.append(
+            yield (
                 "with other true rewards but the same labels it learns something else; expected "
                 "labels to be all it learns from (run.step(...).reward is for SAC and evaluators)"
             )
-    return found
 
 
 def _digest(summary: dict[str, Any]) -> str:

@@ -85,6 +85,19 @@ METHOD_LIES = {
         "run.step(np.zeros(2, np.float32))",
         "at most once in each iteration",
     ),
+    "environment of its own": (
+        "own = run.spec.factory()(); own.reset(seed=0)",
+        "makes an environment of its own",
+    ),
+    "learns while evaluated": (
+        "agent.__class__.act = lambda self, obs, deterministic=False: "
+        "(self.w.add_(float(obs[0])), np.zeros(2, np.float32))[1]",
+        "evaluated more often it learns something else",
+    ),
+    "cannot be loaded": (
+        "Agent.load_state_dict = lambda self, state: state['v']",
+        "stopped at step 38 and resumed raises KeyError: 'v' (test_cannot_be_loaded.py, line",
+    ),
     "unsavable": (
         "agent.state_dict = lambda: {'w': agent.w, 'set': {1}}",
         "set is a builtins.set; expected tensors",
