@@ -393,9 +393,9 @@ def test_critics_are_reset_once_and_the_actor_is_kept(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sac", "pebble"])
+@pytest.mark.parametrize("method", ["sac", *LEARNERS])
 def test_it_learns_to_reach_the_goal(method: str) -> None:
-    learner = {"labels": 100} if method == "pebble" else {}
+    learner = {} if method == "sac" else {"labels": 100}
     rows, _ = defaults_on_pointmass(method, **learner)
     returns = [row["return"] for row in rows if row["event"] == "eval"]
     assert returns[-1] > 3 * returns[0], returns
@@ -409,6 +409,7 @@ def defaults_on_pointmass(method: str, **settings):
         "teacher": None if method == "sac" else {"name": "oracle"},
         "seed": 1,
         "steps": 4000,
+        "labels": settings.get("labels", 0),
         "eval_every": 4000,
         "eval_episodes": 10,
         "final_episodes": 10,
