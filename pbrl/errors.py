@@ -78,7 +78,7 @@ def is_users(error: BaseException) -> bool:
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """The near matches of `found` among `known` as a clause, or all of them when few."""
     known = sorted(known)
-    near = difflib.get_close_matches(found, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(found[:80], known, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}?"
     if 0 < len(known) <= 12:

@@ -40,6 +40,13 @@ def cells(content: dict[str, Any], *, folder: Path = Path()) -> list[dict[str, A
     Raises ConfigError with the key path for anything unknown, mistyped, out of range, empty or
     twice there, for over 100,000 cells, and for what a cell itself would refuse.
     """
+    try:
+        return _cells(content, folder)
+    except ConfigError as error:  # a suite may hold texts of any length
+        raise ConfigError(shown(error, limit=600, lines=False)) from None
+
+
+def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     head = checked(Head, content, "suite")
     if not NAME.fullmatch(head.name):
         raise ConfigError(
@@ -51,39 +58,48 @@ def cells(content: dict[str, Any], *, folder: Path = Path()) -> list[dict[str, A
         raise ConfigError("suite.seeds: found none; expected a number of at least 1, or a list")
     if len(set(seeds)) < len(seeds):
         raise ConfigError("suite.seeds: found one twice; expected distinct numbers")
-    found: list[dict[str, Any]] = []
-    origin: dict[str, str] = {}
     described: Described = {}
+    runs: list[tuple[str, dict[str, Any]]] = []  # a run is a cell for each seed
+    room = CELLS
     for number, raw in enumerate(head.blocks):
         where = f"blocks.{number}"
         kind = raw.get("kind")
         if not isinstance(kind, str) or kind not in BLOCKS:
             raise ConfigError(
-                f"{where}: kind: found {shown(repr(kind), limit=80)}; "
-                f"{did_you_mean(str(kind)[:80], BLOCKS)}"
+                f"{where}: kind: found {kind!r}; {did_you_mean(str(kind), BLOCKS)}"
                 if kind
                 else f"{where}: kind is missing; expected one of: {', '.join(BLOCKS)}"
             )
         block = checked(BLOCKS[kind], raw, where)
-        room = CELLS - len(found)
-        for unsealed in _expand(block, where, seeds, described, room):
-            try:
-                config = sealed_inputs(unsealed, folder)
-            except ConfigError as error:
-                raise ConfigError(f"{where}: {error}") from None
-            key = json.dumps(identity(config), sort_keys=True)
-            if key in origin:
-                raise ConfigError(
-                    f"{where}: a cell is there twice, first in {origin[key]}: {title(config)}; "
-                    "remove one, or change a parameter"
-                )
-            origin[key] = where
-            found.append(config)
+        of_block = [(where, run) for run in _expand(block, where, len(seeds), described, room)]
+        room -= len(of_block) * (1 if kind == "bandit" else len(seeds))
+        runs += of_block
+    found: list[dict[str, Any]] = []
+    origin: dict[str, str] = {}
+    problems = fit.Problems()
+    for where, run in runs:
+        try:
+            sealed = sealed_inputs(run, folder)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        if sealed["kind"] == "bandit":
+            problems.check(sealed, where)
+        seeded = [
+            sealed | {"seed": s} for s in (seeds[:1] if sealed["kind"] == "bandit" else seeds)
+        ]
+        key = json.dumps(identity(seeded[0]), sort_keys=True)
+        if key in origin:
+            raise ConfigError(
+                f"{where}: a cell is there twice, first in {origin[key]}: {title(seeded[0])}; "
+                "remove one, or change a parameter"
+            )
+        origin[key] = where
+        found += seeded
     return found
 
 
 def _expand(
-    block: Any, where: str, seeds: list[int], described: Described, room: int
+    block: Any, where: str, seeds: int, described: Described, room: int
 ) -> Iterator[dict[str, Any]]:
     common = {
         "device": devices.checked(block.device, f"{where}.device"),
@@ -115,11 +131,10 @@ def _expand(
                 "algorithm": algorithm,
                 "horizon": horizon,
                 "repetitions": block.repetitions,
-                "seed": seeds[0],
                 **common,
             }
         return
-    sizes |= {"steps": len(block.steps), "labels": len(block.labels), "seeds": len(seeds)}
+    sizes |= {"steps": len(block.steps), "labels": len(block.labels), "seeds": seeds}
     learning = [m for m in axes["method"] if _learns(described["method", m["name"]])]
     if not learning:
         sizes |= {"teacher": 1, "labels": 1}
@@ -139,20 +154,18 @@ def _expand(
                 fit.check_segments(budgets[labels], env, horizon, where)
             if teacher:
                 fit.check_teacher(teacher, env, where)
-            for seed in seeds:
-                yield {
-                    "kind": "online",
-                    "env": env,
-                    "method": budgets[labels],
-                    "teacher": teacher,
-                    "steps": steps,
-                    "labels": labels,
-                    "seed": seed,
-                    "eval_every": block.eval_every,
-                    "eval_episodes": block.eval_episodes,
-                    "final_episodes": block.final_episodes,
-                    **common,
-                }
+            yield {
+                "kind": "online",
+                "env": env,
+                "method": budgets[labels],
+                "teacher": teacher,
+                "steps": steps,
+                "labels": labels,
+                "eval_every": block.eval_every,
+                "eval_episodes": block.eval_episodes,
+                "final_episodes": block.final_episodes,
+                **common,
+            }
 
 
 def _learns(method: registry.Entry) -> bool:

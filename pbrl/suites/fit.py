@@ -4,6 +4,7 @@ from typing import Any
 
 from pbrl import registry, sessions
 from pbrl.errors import ConfigError
+from pbrl.store.inputs import opened
 
 
 def with_budget(
@@ -90,3 +91,48 @@ def check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> N
             f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
             f"reward of {env['label']} has no lower bound; use another teacher or environment"
         )
+
+
+class Problems:
+    """Makes each problem of a suite whose parameters were given, to see that they fit each other.
+
+    That finds matrices of one arm, files that are no matrix and gaps that make no probability.
+    """
+
+    # The most that fits into memory and what is made here in no time, by name of the parameter.
+    SIZES = {  # noqa: RUF012
+        "K": (20_000, 200),
+        "blocks": (6_000, 60),
+        "segments": (10**6, 10**4),
+        "cycles": (10**6, 10**4),
+    }
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def check(self, config: dict[str, Any], where: str) -> None:
+        """Make the problem of a bandit cell, once."""
+        key = repr(config["problem"])
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        name, given = registry.split(config["problem"])
+        known = registry.describe("problem", name).parameters
+        if all(value == known[k].default for k, value in given.items()):
+            return
+        for key, (most, _) in self.SIZES.items():
+            if given.get(key, 0) > most:
+                raise ConfigError(
+                    f"{where}.problem: {name}: {key} = {given[key]}; expected at most {most:,}, "
+                    "which is what fits into memory"
+                )
+        if any(given.get(key, 0) > quick for key, (_, quick) in self.SIZES.items()):
+            return
+        try:
+            registry.make("problem", opened(config)["problem"])
+        except ConfigError as error:
+            raise ConfigError(f"{where}.problem: {error}") from None
+        except Exception as error:
+            raise ConfigError(
+                f"{where}.problem: {name!r} raises {type(error).__name__}: {error}"
+            ) from error
