@@ -15,7 +15,7 @@ from bandits.compiled import compiled
 
 @compiled
 class Windows:
-    """Exact sliding windows of w bits, one per stream."""
+    """Exact sliding windows of w bits, one per stream, which takes w bytes."""
 
     def start(self, streams: int, w: int) -> None:
         self.w = w

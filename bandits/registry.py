@@ -63,6 +63,8 @@ def _register(known: dict[str, Any], name: str, meta: dict[str, Any]) -> Callabl
 def _checked(name: str, obj: Any) -> Any:
     """The class or factory, refusing arguments that their annotations do not take."""
     make = obj.__init__ if inspect.isclass(obj) else obj
+    if make is object.__init__:
+        return obj
     signature = inspect.signature(make)
 
     @functools.wraps(make)

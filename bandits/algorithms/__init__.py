@@ -1,4 +1,7 @@
-"""Dueling-bandit algorithms, one paper per file; `bandits.simulate` states their contract."""
+"""Dueling-bandit algorithms, one paper per file; `bandits.simulate` states their contract.
+
+The state takes O(K) numbers of 8 bytes for K arms where a docstring says nothing else.
+"""
 
 import importlib
 import pkgutil

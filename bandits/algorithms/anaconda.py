@@ -28,6 +28,7 @@ class ANACONDA:
     is half that of ordered ones, which amounts to another scale of C. Replays as in
     `bandits.replays`. Adapts to an unknown number of changes of the Condorcet winner. `winner()` is
     the only arm left, else -1.
+    State: sums over 1 + lg T blocks for every ordered pair.
     """
 
     C: Annotated[float, Gt(0)] = 0.01

@@ -47,6 +47,7 @@ class BeatTheMean:
     experiments of Wu & Liu). Online (epsilon = 0) delta = 1/(2 T K), and the last arm is played to
     the end. PAC: ln(K^3 N/delta) in place of ln(1/delta), and the best mean is the answer once
     every arm began N = ceil(36 gamma^6/epsilon^2 ln(K^3 N/delta)) duels. Needs a Condorcet winner.
+    State: 2 K^2 numbers.
     """
 
     gamma: float = 1.3

@@ -26,6 +26,7 @@ class CoLSTIM:
     M^-1. eps is Gumbel noise cut off at +-sqrt(d ln T): of each arm its own with probability
     min(1, d ln(d T)/sqrt t), else the same for all. c1 = scale sqrt(d ln T). The first `tau` pairs
     are uniform. Needs a problem with features.
+    State: 2 K^2 numbers.
     """
 
     scale: Annotated[float, Gt(0)] = 2.0

@@ -36,6 +36,7 @@ class DETECT:
     short, sqrt(T) duels (4.17), winner-stays (4.18). `p_min` is the smallest probability with which
     the winner beats an arm, `delta` the smallest change at the old winner's own pairs. With
     `eps` > 0 the windows are DGIM counters of that relative error, which need less memory.
+    State: a window for every arm, and the base.
     """
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-w"

@@ -24,6 +24,7 @@ class ECWRMED:
 
     LC, LR, LN are sets of pairs i <= j: this round, still to come in it, next round. L_i is the
     number of arms that beat i empirically. For Copeland winners; needs p_ij != 1/2 for all pairs.
+    State: 10 K^2 numbers.
     """
 
     alpha: Annotated[float, Gt(0)] = 3.0

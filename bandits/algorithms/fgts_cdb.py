@@ -27,6 +27,7 @@ class FGTSCDB:
     Each theta moves by `steps` Langevin steps per duel, preconditioned by
     P = (ridge I + eta/4 sum z z^T)^-1, whose inverse bounds the curvature, so that steps of
     1/4 inflate the variance of a Gaussian posterior by at most 1/7. Needs features.
+    State: 1 K^2 numbers.
     """
 
     eta: Annotated[float, Gt(0)] = 0.25

@@ -24,6 +24,7 @@ class MaxInP:
     C = {i: theta.(x_i - x_j) + beta |x_i - x_j| >= 0 for all j} with the logistic estimate theta
     and the norm of M^-1, M = ridge I + sum z z^T over the contrasts z = x_i - x_j played.
     beta = scale sqrt(d ln T). Needs a problem with features.
+    State: 2 K^2 numbers.
     """
 
     scale: Annotated[float, Gt(0)] = 2.0

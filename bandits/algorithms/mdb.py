@@ -27,6 +27,7 @@ class MDB:
     the expected number of segments, `delta` the smallest change of some pair; with `eps` > 0 the
     windows are DGIM counters of that relative error, which need less memory. With `transfer`, a
     base that can learn from any pair is also shown the monitoring duels.
+    State: 1 K^2 numbers, a window for every pair, and the base.
     """
 
     base: Annotated[str | dict[str, Any], Names("bandit")] = "ws-s"

@@ -25,6 +25,7 @@ class MergeDTS:
     First arm: most sampled wins in the batch; second: the arm it beats by most in a fresh sample,
     to eliminate it fast. Arms drop out when p + sqrt(alpha ln(t + C)/N) < 1/2 against an arm of
     their batch of about `batch` arms. Needs a Condorcet winner.
+    State: 1 K^2 numbers, and that of MergeRUCB.
     """
 
     alpha: Annotated[float, Gt(0)] = 0.262144

@@ -24,6 +24,7 @@ class MergeRUCB:
     An arm drops out when U_kl < 1/2 for an arm l of its batch, U = p + sqrt(alpha ln(t + C)/N).
     alpha > 1/2, delta in (0, 1) is the failure probability, batches hold about `batch` arms. Needs
     a Condorcet winner.
+    State: at most 1.25 K^2 numbers.
     """
 
     alpha: Annotated[float, Gt(0.5)] = 1.01

@@ -28,6 +28,7 @@ class METASWIFT:
     with C_anchor instead of C it only replaces it. Replays as in `bandits.replays`. For strong
     stochastic transitivity; adapts to an unknown number of significant changes. `winner()` is
     the only arm left, else -1.
+    State: sums over 1 + lg T blocks, twice for every arm.
     """
 
     C: Annotated[float, Gt(0)] = 0.01

@@ -16,6 +16,7 @@ class MultiSBM:
     """The last right arm x becomes the left arm; the bandit of x proposes its opponent y.
 
     That bandit is rewarded 1 if y beats x. For utility-based preferences.
+    State: 2 K^2 numbers.
     """
 
     base: Annotated[str | dict[str, Any], Names("base bandit")] = "ucb"

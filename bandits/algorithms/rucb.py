@@ -23,6 +23,7 @@ class RUCB:
     U_ij = p_ij + sqrt(alpha ln t / N_ij), 1 for a pair not yet met; alpha > 1/2, 0.51 in the
     paper's experiments. Needs a Condorcet winner. O(K) per duel: U_ij >= 1/2 exactly when
     p_ij >= 1/2 or N_ij (p_ij - 1/2)^2 <= alpha ln t, whose left side changes only after a duel.
+    State: 4 K^2 numbers.
     """
 
     alpha: Annotated[float, Gt(0.5)] = 0.51

@@ -23,6 +23,7 @@ class SAVAGE:
 
     Confidence radius sqrt(ln(K (K-1) T / delta) / (2 n)) with delta = 1/T. The Borda test is
     reconstructed from the paper's principle, not read in it.
+    State: 4 K^2 numbers.
     """
 
     wanted: Literal["condorcet", "copeland", "borda"] = "condorcet"

@@ -22,6 +22,7 @@ class SCB:
     Phase r has 2^(2^r) duels and failure probability ln(T_r)/T_r; when the winner is found early,
     it is played until the phase ends. Whether an arm beats its opponent is queried until it is
     decided, once per phase. For many arms, Copeland winners.
+    State: 1.2 K^2 numbers.
     """
 
     def start(self, K: int, T: int, rng: Any) -> None:

@@ -25,6 +25,7 @@ class StaD:
     played and belongs to the stage; else arms more than 2^-s beta below the best are dropped and
     stage s + 1 decides. beta = 2 sqrt(d ln T)/bound, M_s starts at 4^-s I and the logistic loss
     has the ridge 2 kappa 4^-s; `bound` is the length of the true theta. Needs features.
+    State: 2 K^2 numbers in every stage.
     """
 
     stages: Annotated[int, Ge(1), Le(50)] = 10

@@ -24,6 +24,7 @@ class MaxPairUCB:
 
     theta is the logistic estimate, the norm that of M^-1, M = ridge I + sum z z^T over the
     contrasts z played; beta = scale sqrt(d ln T). Needs a problem with features.
+    State: 2 K^2 numbers.
     """
 
     scale: Annotated[float, Gt(0)] = 2.0
@@ -68,6 +69,7 @@ class VACDB:
     L layers the pair of MaxPairUCB is played. M_l starts at 4^-l I, the loss has the ridge
     2 kappa 4^-l, and beta = sqrt(d ln T)/(4 bound), where `bound` is the length of the true theta
     (known in the authors' experiments). Needs features.
+    State: 2 K^2 numbers in every layer.
     """
 
     L: Annotated[int, Ge(1), Le(50)] = 5
