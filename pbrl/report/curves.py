@@ -22,16 +22,23 @@ def draw_mean(
     label: str,
     *,
     among: int,
+    least: float = -np.inf,
+    shaded: bool = True,
 ) -> None:
     """Mean of `values` [points, runs] over runs, with its interval, or the runs where few.
 
-    The more lines it is among, the lighter is what surrounds it.
+    The more lines it is among, the lighter is what surrounds it. `least` is the smallest value that
+    the mean can have.
     """
     light = min(1.0, MOST_LINES / among)
     axis.plot(x, values.mean(axis=-1), label=label, **look.line)
+    if not shaded:
+        return
     if values.shape[-1] >= statistics.ENOUGH_RUNS:
         low, high = statistics.mean_interval([values])
-        axis.fill_between(x, low, high, color=look.color, alpha=0.15 * light, linewidth=0)
+        axis.fill_between(
+            x, np.maximum(low, least), high, color=look.color, alpha=0.15 * light, linewidth=0
+        )
     elif values.shape[-1] > 1:
         axis.plot(x, values, color=look.color, linewidth=0.6, alpha=0.55 * light)
 

@@ -231,5 +231,5 @@ def _draw_profile(
     if shaded and min(task.shape[-1] for task in samples) >= statistics.ENOUGH_RUNS:
         low, high = statistics.profile_interval(samples, thresholds)
         axis.fill_between(
-            thresholds, low, high, step="post", color=look.color, alpha=0.12, linewidth=0
+            thresholds, low, high, step="post", color=look.color, alpha=0.08, linewidth=0
         )

@@ -1,6 +1,7 @@
 """One HTML page of a results folder that needs nothing else: no script, no font, no link."""
 
 import base64
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,14 +13,15 @@ from pbrl.store.atomic import make_folder, write_file
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
-       max-width: 76rem; margin: 2rem auto; padding: 0 1.2rem; }
+       max-width: 94rem; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.4rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top }
 th { border-bottom: 1.5px solid #444; white-space: nowrap } td { border-bottom: 1px solid #e4e4e4 }
 .n { text-align: right } .n, .s { white-space: nowrap }
-.notes { color: #555; font-size: .85rem; margin: .6rem 0 } .notes p { margin: .1rem 0 }
+.notes { color: #555; font-size: .85rem; margin: .6rem 0; max-width: 76rem }
+.notes p { margin: .1rem 0 }
 .warning { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .5rem .9rem }
 figure { margin: 1.2rem 0; overflow-x: auto }
 """
@@ -31,7 +33,7 @@ CAPTIONS = {
     "success": "Success rate during training",
     "efficiency": "Feedback efficiency: return against labels answered",
     "profiles": "Performance profiles",
-    "regret": "Regret on linear and on logarithmic axes: {}",
+    "regret": "{} regret on linear and on logarithmic axes",
 }
 
 
@@ -65,7 +67,8 @@ def write(
 
 def _figure(path: Path) -> str:
     kind, _, which = path.stem.partition("-")
-    caption, png = escape(CAPTIONS[kind].format(which.replace("_", " "))), path.read_bytes()
+    which = re.sub(r"-[0-9]+$", "", which).replace("_", " ").capitalize()
+    caption, png = escape(CAPTIONS[kind].format(which)), path.read_bytes()
     width = int.from_bytes(png[16:20]) * SCREEN_DPI // style.RC["savefig.dpi"]
     data = base64.b64encode(png).decode()
     return (

@@ -38,6 +38,8 @@ def draw(study: Study, folder: Path, regret: str) -> list[Path]:
                 _regret_panel(axis, here, styles, regret, log=log)
         shown = [bandit for bandit in known if bandit.task in page]
         notes = [runs_note(shown, "repetition")]
+        if any("cut at the top" in axis.get_xlabel() for axis in axes):
+            notes.append("Where curves are cut, they are drawn without interval or runs.")
         if any(bandit.lower_bound.get(regret) for bandit in shown):
             notes.append(SLOPE)
         style.finish(figure, axes, [*notes, *study.notes_on(study.bandits), *study.problems()])
@@ -60,10 +62,19 @@ def _regret_panel(
     the lower bound.
     """
     style.title(axis, bandits[0].task)
-    for bandit in bandits:
-        values = bandit.regret[regret]
-        look = styles[bandit.label]
-        draw_mean(axis, bandit.duels, values, look, bandit.label, among=len(bandits))
+    ends = [bandit.regret[regret][-1].mean() for bandit in bandits]
+    top = None if log else _cut(ends)
+    for bandit, end in zip(bandits, ends, strict=True):
+        draw_mean(
+            axis,
+            bandit.duels,
+            bandit.regret[regret],
+            styles[bandit.label],
+            bandit.label,
+            among=len(bandits),
+            least=0.0,
+            shaded=top is None or end <= top,  # the intervals of a cut curve would fill the panel
+        )
     changes = bandits[0].changes if len(bandits[0].changes) <= MOST_CHANGES else ()
     for i, change in enumerate(changes):
         axis.axvline(change, color="#B0B0B0", linewidth=0.8, zorder=0.5,
@@ -84,8 +95,6 @@ def _regret_panel(
         axis.xaxis.set_major_formatter(style.short_number)
         axis.yaxis.set_major_formatter(style.short_number)
         axis.margins(x=0.02)
-        ends = [bandit.regret[regret][-1].mean() for bandit in bandits]
-        top = _cut(ends)
         axis.set_ylim(0, top)
         if top is not None:
             cut = sum(end > top for end in ends)
