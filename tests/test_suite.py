@@ -135,6 +135,14 @@ BAD = [
     ("blocks.1.algorithm", [{"name": "doubler", "base": "ucb1"}], r"unknown base bandit 'ucb1'"),
     ("blocks.1.algorithm", [{"name": "mdb", "base": {"alpha": 1}}], r"expected a name or \{name:"),
     ("blocks.1.algorithm", [{"name": "mdb", "base": 3}], r"mdb': base = 3; expected"),
+    ("blocks.1.algorithm", [{"name": "mdb", "base": "vacdb"}], r"use a base without features"),
+    (
+        "blocks.1.algorithm",
+        [{"name": "detect", "base": "uniform"}],
+        r"base uniform.* names no winner",
+    ),
+    ("blocks.1.algorithm", [{"name": "discounted", "base": "btw"}], r"no counts to forget"),
+    ("blocks.1.algorithm", [{"name": "mdb", "eps": 0.5}], r"eps = 0.5 hide changes"),
     ("blocks.1.problem", "six", r"blocks\.1\.problem: unknown problem 'six'"),
 ]
 

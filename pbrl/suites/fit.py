@@ -4,6 +4,7 @@ from typing import Any
 
 from pbrl import registry, sessions
 from pbrl.errors import ConfigError
+from pbrl.registry.annotations import name_of
 from pbrl.store.inputs import opened
 
 
@@ -136,3 +137,16 @@ class Problems:
             raise ConfigError(
                 f"{where}.problem: {name!r} raises {type(error).__name__}: {error}"
             ) from error
+
+    def check_base(self, config: dict[str, Any], where: str) -> None:
+        """Make the algorithm of a bandit cell, once, if it has a base: not every one suits it."""
+        given = config["algorithm"]
+        key = repr({k: v for k, v in given.items() if k != "label"})
+        parameters = registry.describe("bandit", given["name"]).parameters.values()
+        if key in self.seen or all(name_of(p.type) is None for p in parameters):
+            return
+        self.seen.add(key)
+        try:
+            registry.make("bandit", given)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.algorithm: {error}") from None
