@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pbrl import check, cli, suite
+from pbrl import check, cli, registry, suite
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 PLUGINS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL))
@@ -66,3 +66,16 @@ def test_its_commands_exist() -> None:
     }
     assert used
     assert used <= known
+
+
+def test_its_battles_are_a_problem(tmp_path: Path) -> None:
+    """The lines and the problem as they stand in the text."""
+    (shown,) = re.findall(r"`problem: (\{name: battles.*?\})`", README)
+    lines = re.findall(r"`(\w+, \w+, (?:win|tie|loss))`", README)
+    (tmp_path / "arena.csv").write_text("\n".join(lines))
+    block = {"kind": "bandit", "problem": yaml.safe_load(shown), "algorithm": "ws-w"}
+    content = {"name": "mine", "seeds": 1, "blocks": [block | {"horizon": 100}]}
+    (config,) = suite.cells(content, folder=tmp_path)
+    assert len(lines) == 2
+    config["problem"]["path"] = tmp_path / "arena.csv"
+    assert registry.make("problem", config["problem"]).K == 3

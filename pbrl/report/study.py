@@ -141,7 +141,7 @@ class Study:
         return found
 
 
-ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed")
+ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed", "policy_regret")
 
 
 def read(root: Path | str) -> Study:

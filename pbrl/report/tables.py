@@ -253,6 +253,8 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
                     None if runs is None else scores.estimated_mean(runs, within=(0, math.inf))
                 )
             row[f"{regret} lowest slope"] = bandit.lower_bound.get(regret)
+        if "average" not in bandit.regret:  # the regret that needs no Condorcet winner
+            row["policy regret"] = bandit.ends.get("policy_regret")
         row["resets"] = bandit.ends.get("resets") or None
         if "false_alarms" in bandit.ends:
             row |= {f"{name.replace('_', ' ')}": bandit.ends.get(name) for name in MONITORED}
@@ -268,7 +270,7 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         "[low, high]: 95 % t interval over repetitions; none below 3. duels/s: on one core, "
         "without compiling. Means per repetition: resets; for a monitor its false alarms, the "
         "changes it missed, and the delay in duels of those it noticed; correct: share that name "
-        "a Copeland (Condorcet) winner.",
+        "a Copeland (Condorcet) winner; policy regret: against the best single arm in hindsight.",
         *_few_runs("mean", [bandit.runs for bandit in study.bandits]),
         *study.notes_on(study.bandits),
     ]

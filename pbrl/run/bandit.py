@@ -112,8 +112,8 @@ def _notes(seen: Counter[str], repetitions: int) -> list[str]:
         undefined = ", ".join(name for name, (what, _) in REGRETS.items() if what in (GAP, OTHER))
         notes.append(
             f"no arm beats every other (no Condorcet winner){where(NO_CONDORCET)}: {undefined} "
-            "regret compare with that arm, so they are undefined and left out; copeland and borda "
-            "regret are not"
+            "regret compare with that arm, so they are undefined and left out; copeland, borda and "
+            "policy regret are not"
         )
         notes.append("correct: the arm named is a Copeland winner, one of those that beat the most")
     for what, winner, column in (

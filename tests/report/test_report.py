@@ -544,9 +544,11 @@ def test_a_problem_without_a_condorcet_winner_shows_copeland_regret(tmp_path: Pa
         for r in range(3)
         for t in (1, 10, 50, 100)
     ]
+    rows += [{"event": "end", "repetition": r, "policy_regret": 5.0 + r} for r in range(3)]
     folders.write(tmp_path, config, rows)
     (row,) = json.loads(report.table(tmp_path, format="json"))["bandits"]["rows"]
     assert row["copeland regret"]["point"] == 10
+    assert row["policy regret"] == 6
     assert not any("average" in column for column in row)
 
 
