@@ -9,6 +9,7 @@ from pbrl.run.teacher import COUNTS
 EVENTS = ("episode", "eval", "final")  # written by the run alone
 COLUMNS = ("event", "step", "cell", "kind", "task", "learner", "teacher", "seed", *COUNTS)
 NUMBERS = ("return", "returns_std", "length", "success", "labels", "reward_accuracy", "episodes")
+LONGEST = 1000
 Kinds = dict[str, str]
 
 
@@ -17,6 +18,9 @@ def checked(event: str, values: dict[str, Any], kinds: Kinds) -> dict[str, Any]:
 
     Raises CellError for a reserved name, for what is no scalar and for a column of two kinds.
     """
+    for name in (event, *values):
+        if not _is_text(name):
+            raise CellError(f"run.log: the name {name!r:.80} is no text; expected a short word")
     if event in EVENTS:
         raise CellError(f"run.log: rows {event!r} are the run's own; choose another name")
     return {name: _checked(name, value, kinds) for name, value in values.items()}
@@ -34,7 +38,7 @@ def _checked(name: str, value: Any, kinds: Kinds) -> Any:
         return None
     if isinstance(value, bool):
         kind = "truth values"
-    elif isinstance(value, str):
+    elif _is_text(value):
         kind = "text"
     elif isinstance(value, numbers.Integral) and abs(int(value)) < 2**63:
         value, kind = int(value), "numbers"
@@ -42,13 +46,18 @@ def _checked(name: str, value: Any, kinds: Kinds) -> Any:
         value, kind = float(value), "numbers"
     else:
         raise CellError(
-            f"run.log: {name} is {_shown(value)}; expected a number of 64 bits, True, False, text "
-            "or None"
+            f"run.log: {name} is {_shown(value)}; expected a number of 64 bits, True, False, None "
+            f"or printable text of at most {LONGEST} characters"
         )
     known = kinds.setdefault(name, kind)
     if known != kind:
         raise CellError(f"run.log: {name} is {_shown(value)}; rows before it hold {known}")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """Text that files and terminals can hold: no surrogate or escape, and not without bound."""
+    return isinstance(value, str) and len(value) <= LONGEST and value.isprintable()
 
 
 def _shown(value: Any) -> str:

@@ -405,6 +405,13 @@ STEPS = {
         lambda run: (run.log("fit", a=1), run.log("fit", a="x")),
         "a is a str; rows before it hold numbers",
     ),
+    "long text": (lambda run: run.log("fit", a="x" * 1001), "text of at most 1000 characters"),
+    "half a letter": (lambda run: run.log("fit", a="\ud800"), "a is a str; expected a number"),
+    "no name": (lambda run: run.log(5), "the name 5 is no text"),
+    "odd name": (
+        lambda run: run.log("fit", **{"\x1b[31m": 1}),
+        "is no text; expected a short",
+    ),
     "text as return": (
         lambda run: run.log("fit", **{"return": "x"}),
         "rows before it hold numbers",
