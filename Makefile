@@ -6,7 +6,7 @@ SUITE  ?= quick
 OUT    ?= bench/$(SUITE)
 JOBS   ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 
-.PHONY: bench test test-faults test-slow lint clean
+.PHONY: bench test test-faults test-slow peers lint clean
 
 bench: $(VENV)/.run
 	$(BIN)/pbrl run $(SUITE) -o $(OUT) --jobs $(JOBS) $(BENCH_ARGS)
@@ -43,6 +43,13 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,ray]"
+	touch $@
+
+# Packages that tests compare with; without them those tests are skipped.
+peers: $(VENV)/.peers
+
+$(VENV)/.peers: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[peers]"
 	touch $@
 
 clean:

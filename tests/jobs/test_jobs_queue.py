@@ -323,10 +323,9 @@ def test_runners_that_share_a_folder_compute_each_cell_once(tmp_path: Path) -> N
     share_a_folder(tmp_path, runners=2, cells=20)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_eight_runners_that_share_a_folder_compute_each_cell_once(tmp_path: Path) -> None:
-    for repeat in range(5):
-        share_a_folder(tmp_path / str(repeat), runners=8, cells=50)
+    share_a_folder(tmp_path, runners=8, cells=50)
 
 
 def test_a_runner_waits_for_another_and_takes_over_when_it_expires(
@@ -367,6 +366,11 @@ def killed_at_random(folder: Path, *, times: int, seed: int) -> None:
 
 def test_a_cell_killed_at_random_moments_ends_with_the_same_bytes(tmp_path: Path) -> None:
     killed_at_random(tmp_path, times=1, seed=11)
+
+
+@pytest.mark.faults
+def test_ten_cells_killed_at_random_moments_end_with_the_same_bytes(tmp_path: Path) -> None:
+    killed_at_random(tmp_path, times=10, seed=13)
 
 
 @pytest.mark.slow
