@@ -22,7 +22,7 @@ from pbrl.errors import shown
 from pbrl.store import Cell
 
 PBRL = "import sys; from pbrl import cli; sys.argv = ['pbrl', *sys.argv[1:]]; cli.main()"
-LABEL = "[red]a \x1b[31mlabel\x1b[0m that is longer than a screen [ours]"
+LABEL = "[red]a label[/] that is longer than a screen of twenty columns [ours]"
 SUITE = {
     "name": "seen",
     "seeds": 1,

@@ -67,7 +67,7 @@ MISCHIEF = {
     "bug": ("user", "KeyError: 'position' (tiny_cells.py, line "),
     "nan": ("numeric", "loss is nan"),
     "disk full": ("resource", "No space left"),
-    "full": ("resource", "has no ground; and this cannot be recorded: cannot write"),
+    "full": ("resource", "; and this cannot be recorded: cannot write"),
     "hang": ("user", "method 'walk' gave no sign of life for 2 s"),
     "abort": ("bug", "killed by SIGABRT 3 times, in method 'walk'"),
     "exit": ("user", "method 'walk' ended the process with exit code 3"),
