@@ -1,5 +1,6 @@
 """An environment as a run acts in it: resets by itself, and is blamed for what it gets wrong."""
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,8 @@ class ActingEnv:
             lambda: self._results(action), "step", action
         )
         self._check(next_obs, reward, action)
+        if not (success is None or 0 <= success <= 1):
+            raise self._fault(f"reported success {success}; expected 0 or 1", action)
         self.steps += 1
         self.ret += reward
         self.length += 1
@@ -199,7 +202,11 @@ class ActingEnv:
         self.length, self.success = state["length"], state["success"]
 
     def close(self) -> None:
-        self._guarded(self.env.close, "close", None)
+        """Free the environment; what goes wrong then changes no result, and is told in the log."""
+        try:
+            self._guarded(self.env.close, "close", None)
+        except EnvironmentFault as error:
+            print(error, file=sys.stderr)
 
 
 def _shown(action: Any) -> str:

@@ -239,6 +239,25 @@ def test_a_malformed_result_is_blamed_on_the_environment(result, message, monkey
         env.step(np.zeros(1))
 
 
+def test_an_environment_that_cannot_be_closed_changes_no_result(monkeypatch, capfd) -> None:
+    monkeypatch.setattr(Faulty, "close", lambda self: 1 / 0)
+    one = cell(steps=1, final_episodes=1, eval_episodes=1)
+    assert _execute(one)["counts"]["asked"] == 0
+    assert "'test-faulty' raised ZeroDivisionError in close" in capfd.readouterr().err
+
+
+def test_success_is_a_share(monkeypatch) -> None:
+    env = ActingEnv("test-faulty", {}, seed=0, stream="env")
+    monkeypatch.setattr(
+        env.env, "spec_info", dataclasses.replace(env.env.spec_info, success_key="s")
+    )
+    monkeypatch.setattr(
+        env.env.env, "step", lambda a: (np.zeros(1), 0.0, False, False, {"s": np.nan})
+    )
+    with pytest.raises(EnvironmentFault, match="reported success nan; expected 0 or 1"):
+        env.step(np.zeros(1))
+
+
 def test_an_environment_may_reuse_its_buffer(monkeypatch) -> None:
     env = ActingEnv("test-faulty", {}, seed=0, stream="env")
     buffer = np.zeros(1, np.float32)
