@@ -65,7 +65,7 @@ def ecw_rmed_constant(p: np.ndarray) -> float:
 
 def _ecw_rmed(p: np.ndarray, superiors: np.ndarray, i1: int) -> float:
     K = len(p)
-    regret = (np.add.outer(superiors, superiors) - 2 * superiors.min()) / (2 * max(1, K - 1))
+    regret = (np.add.outer(superiors, superiors) - 2 * superiors.min()) / (2 * (K - 1))
     tied = ~(beats(p) | loses(p))
     price = np.where(tied, np.inf, regret / np.where(tied, 1, kl(p, 0.5)))
     total = price[i1, beats(p[i1])].sum()

@@ -1,8 +1,8 @@
-"""Who wins a preference matrix: Condorcet, Copeland, Borda and von Neumann winners, and gaps.
+"""Who wins a preference matrix: Condorcet, Copeland, Borda and von Neumann winners.
 
-Throughout, p is float64 [K, K] with p[i, j] = P(i beats j); "i beats j" means p[i, j] > 1/2 + TIE.
-A Condorcet winner is the unique Copeland winner and the von Neumann winner; the Borda winner may be
-another arm.
+Throughout, p is float64 [K, K] of K >= 2 arms with p[i, j] = P(i beats j); "i beats j" means
+p[i, j] > 1/2 + TIE. A Condorcet winner is the unique Copeland winner and the von Neumann winner;
+the Borda winner may be another arm.
 """
 
 import numpy as np
@@ -50,17 +50,9 @@ def require_condorcet(p: np.ndarray, name: str = "the preference matrix") -> int
     )
 
 
-def gaps(p: np.ndarray) -> np.ndarray:
-    """g [K] with g_i = p[a*, i] - 1/2: by how much the Condorcet winner a* beats arm i (g_a* = 0).
-
-    Raises ValueError when there is no Condorcet winner.
-    """
-    return p[require_condorcet(p)] - 0.5
-
-
 def copeland_scores(p: np.ndarray) -> np.ndarray:
     """Share of the other arms that each arm beats: [..., K] in [0, 1] of p [..., K, K]."""
-    return beats(p).sum(axis=-1) / max(1, p.shape[-1] - 1)
+    return beats(p).sum(axis=-1) / (p.shape[-1] - 1)
 
 
 def copeland_winners(p: np.ndarray) -> np.ndarray:
@@ -70,8 +62,8 @@ def copeland_winners(p: np.ndarray) -> np.ndarray:
 
 
 def borda_scores(p: np.ndarray) -> np.ndarray:
-    """Chance to beat a random other arm: [..., K] in [0, 1] of p [..., K, K]; 0 if K = 1."""
-    return (p.sum(axis=-1) - 0.5) / max(1, p.shape[-1] - 1)
+    """Chance to beat a random other arm: [..., K] in [0, 1] of p [..., K, K]."""
+    return (p.sum(axis=-1) - 0.5) / (p.shape[-1] - 1)
 
 
 def borda_winners(p: np.ndarray) -> np.ndarray:

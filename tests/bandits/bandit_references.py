@@ -302,16 +302,11 @@ class NaiveDoubleThompson(Counting):
 
 
 def uniform_regret(p: np.ndarray, regret: str = "average", *, distinct: bool) -> float:
-    """Exact expected regret per duel of a uniformly random pair, with i != j if `distinct`.
-
-    Raises ValueError for an unknown regret, and for distinct pairs of a single arm.
-    """
+    """Exact expected regret per duel of a uniformly random pair, with i != j if `distinct`."""
     costs = table(p, regret)
     if not distinct:
         return float(costs.mean())
     K = len(p)
-    if K == 1:
-        raise ValueError("one arm has no distinct pair; expected K >= 2, or distinct=False")
     return float((costs.sum() - np.trace(costs)) / (K * (K - 1)))
 
 

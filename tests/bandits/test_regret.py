@@ -157,5 +157,3 @@ def test_bad_requests_are_refused() -> None:
     p = published_matrix("cyclic")
     with pytest.raises(ValueError, match=r"unknown regret 'avg'.*average, unhalved"):
         table(p, "avg")
-    with pytest.raises(ValueError, match="no distinct pair"):
-        uniform_regret(np.full((1, 1), 0.5), distinct=True)

@@ -15,7 +15,7 @@ from bandits.winners import TIE, beats, loses
 @st.composite
 def rounded(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     """A matrix of tenths, with many ties, and the same one as rounding may leave it."""
-    K = draw(st.integers(1, 6))
+    K = draw(st.integers(2, 6))
     tenths = draw(st.lists(st.integers(3, 7), min_size=K * K, max_size=K * K))
     noise = draw(st.lists(st.integers(-9, 9), min_size=K * K, max_size=K * K))
     p = np.array(tenths, float).reshape(K, K) / 10
