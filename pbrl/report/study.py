@@ -53,7 +53,8 @@ class Line:
     @property
     def repeat(self) -> int:
         """Simulator steps per environment step."""
-        return int(self.config["env"].get("action_repeat", 1))
+        repeat = self.config["env"].get("action_repeat")
+        return repeat if isinstance(repeat, int) and repeat > 0 else 1
 
     @property
     def asks(self) -> bool:
