@@ -389,6 +389,19 @@ def check(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="env, teacher, method, query, loss, bandit, problem")],
+    name: Annotated[str, typer.Argument(help="what a suite will call it")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="file; default NAME.py")] = None,
+) -> None:
+    """Write a plug-in to start from: a complete file of its kind that passes `pbrl check`."""
+    from pbrl import skeletons
+
+    path = skeletons.write(kind, name, out)
+    terminal.say(f"{path}\nnext: pbrl check {path}; pbrl run SUITE --plugin {path}")
+
+
+@app.command()
 def doctor() -> None:
     """Versions, devices, rendering, disk: what to send along with a question."""
     from pbrl import doctor as report_of
