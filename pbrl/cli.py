@@ -275,6 +275,8 @@ def run(
             f"{', '.join(other)} and kept; --retry outdated computes them again"
         )
     terminal.print_failures(summary.failed, root)
+    if summary.failed:
+        terminal.say()
     if summary.signal is not None:
         terminal.say("stopped; the same command continues it")
     elif states["done"]:

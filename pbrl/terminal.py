@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pbrl import registry, sessions
-from pbrl.errors import MESSAGE, shown
+from pbrl.errors import shown
 from pbrl.store import labels, title
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a
 
 
 FEW_EPISODES = 5  # of which a first session's questions hardly differ
+ON_SCREEN = 800  # characters of a message that are shown; failure.json and the log hold more
 FAILURES, LINES = 10, 200  # failed cells told in full, lines of a table of cells
 
 
@@ -95,12 +96,12 @@ def say_words(text: str) -> None:
     say(wrapped(text) if sys.stdout.isatty() else text)
 
 
-def wrapped(text: str) -> str:
-    """The lines of `text` broken between words so that they fit the terminal."""
-    lines = text.splitlines()
+def wrapped(text: str, indent: str = "") -> str:
+    """The lines of `text`, indented, broken between words so that they fit the terminal."""
+    margins: dict[str, Any] = {"initial_indent": indent, "subsequent_indent": indent}
     return "\n".join(
-        textwrap.fill(line, width(), break_long_words=False, break_on_hyphens=False)
-        for line in lines
+        textwrap.fill(line, width(), break_long_words=False, break_on_hyphens=False, **margins)
+        for line in text.splitlines()
     )
 
 
@@ -308,9 +309,9 @@ def print_failures(cells: "list[Cell]", folder: object) -> None:
     """Each failed cell with its cause, its log and the command that repeats it; ten at most."""
     for cell in cells[:FAILURES]:
         failure = cell.failure() or {}
-        say(f"\nfailed: {name(cell)} [{failure.get('kind')}]")
-        message = shown(failure.get("message"), limit=MESSAGE)
-        say(textwrap.indent(wrapped(message) if sys.stdout.isatty() else message, "  "))
+        say_words(f"\nfailed: {name(cell)} [{failure.get('kind')}]")
+        message = shown(failure.get("message"), limit=ON_SCREEN)
+        say(wrapped(message, "  ") if sys.stdout.isatty() else textwrap.indent(message, "  "))
         say(f"  log:    {cell.path / 'log.txt'}")
         say(f"  repeat: {failure.get('command')}")
     if len(cells) > FAILURES:
