@@ -386,3 +386,16 @@ def test_failures_on_the_screen_are_few_and_short(
     assert len(shown) < 40_000
     assert "and 20 more failed" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.faults
+def test_the_advice_about_a_hang_helps(tmp_path: Path) -> None:
+    """What failed as hung is computed again, and done, with a larger hang_timeout."""
+    slow = {"steps": 2, "sleep": 4.0}
+    hung = Cell(tmp_path, tiny_cells.config(0, hang_timeout=1.5, **slow))
+    run(tmp_path, [hung], tiny_cells.PLUGIN)
+    assert "raise hang_timeout in the suite" in (hung.failure() or {})["message"]
+    patient = Cell(tmp_path, tiny_cells.config(0, hang_timeout=120.0, **slow))
+    assert patient.id == hung.id
+    assert run(tmp_path, [patient], tiny_cells.PLUGIN).exit_code == 0
+    assert patient.status() == "done"
