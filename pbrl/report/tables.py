@@ -242,6 +242,9 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
             "duels": int(bandit.duels[-1]),
         }
         for regret in regrets:
+            # Columns stand in the order of `regrets`, whichever problem lacks one.
+            row |= {f"{regret} regret": None, f"{regret} slope": None}
+            row[f"{regret} lowest slope"] = bandit.lower_bound.get(regret)
             if regret not in bandit.regret:
                 continue
             values = bandit.regret[regret]
@@ -252,7 +255,6 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
                 row[name] = (
                     None if runs is None else scores.estimated_mean(runs, within=(0, math.inf))
                 )
-            row[f"{regret} lowest slope"] = bandit.lower_bound.get(regret)
         if "average" not in bandit.regret:  # the regret that needs no Condorcet winner
             row["policy regret"] = bandit.ends.get("policy_regret")
         row["resets"] = bandit.ends.get("resets") or None

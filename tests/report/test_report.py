@@ -464,6 +464,10 @@ def test_notes_of_cells_stand_in_table_figure_and_page(
     figure = _texts(study, tmp_path, monkeypatch)
     for text in (page, figure, report.table(tmp_path)):
         assert "cyclic: average regret is not defined" in text
+    columns = list(
+        csv.DictReader(io.StringIO(report.table(tmp_path, format="csv"))).fieldnames or []
+    )
+    assert columns.index("average regret") < columns.index("copeland regret")
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4, 5])
