@@ -81,7 +81,7 @@ class Server:
 
     def attend(self, *also: int) -> list[int]:
         """Wait for something to happen, take over output, look at the cells, report ended ones."""
-        pipes = {watched.read: watched for watched in self.running.values()}
+        pipes = {watched.read: watched for watched in self.running.values() if watched.is_open}
         timeout = LOOK if self.running else None
         ready, _, _ = select.select([*also, self.wake_read, *pipes], [], [], timeout)
         for fd in ready:

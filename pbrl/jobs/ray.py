@@ -6,7 +6,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ def _compute(folder: str, command: list[str], hang_timeout: float) -> Ended:
     try:
         while process.poll() is None:
             # ray.cancel takes effect between Python instructions, not in a wait
-            if select.select([watched.read], [], [], 0.1)[0] and not watched.pump():
-                time.sleep(0.1)  # it closed its output, but lives
+            select.select([watched.read] if watched.is_open else [], [], [], 0.1)
+            watched.pump()
             watched.look()
         return watched.ended(process.returncode)
     except BaseException:

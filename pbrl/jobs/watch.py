@@ -73,7 +73,7 @@ class Watched:
         os.set_blocking(self.read, False)
         self.log = Log(folder / "log.txt")
         self.pid = 0
-        self.hung = False
+        self.hung, self.is_open = False, True
         self._idle, self._beats = 0.0, 0
         self._looked = time.monotonic()
         self._kill_at: float | None = None
@@ -89,7 +89,9 @@ class Watched:
         """Take over what was printed, at most a megabyte; False when nothing waits."""
         data = b""
         with contextlib.suppress(BlockingIOError):
-            while len(data) < 2**20 and (part := os.read(self.read, 65536)):
+            while self.is_open and len(data) < 2**20:
+                part = os.read(self.read, 65536)
+                self.is_open = bool(part)  # nothing any more: every writing end is closed
                 data += part
         self.log.write(data)
         return bool(data)

@@ -329,6 +329,17 @@ def test_time_passes_only_for_a_process_that_can_run(
     watched.close()
 
 
+def test_output_that_was_closed_is_not_waited_for(tmp_path: Path) -> None:
+    watched = watch.Watched(tmp_path, hang_timeout=10)
+    os.write(watched.write, b"the last word")
+    watched.started(2**22 + 1)
+    assert watched.pump()
+    assert not watched.pump()
+    assert not watched.is_open
+    watched.close()
+    assert (tmp_path / "log.txt").read_bytes().endswith(b"the last word")
+
+
 def test_a_cell_that_ended_while_it_was_called_hung_is_not(tmp_path: Path) -> None:
     watched = watch.Watched(tmp_path, hang_timeout=0)
     watched.started(2**22 + 1)  # no such process
