@@ -85,6 +85,7 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         if sealed["kind"] == "bandit":
             problems.check(sealed, where)
             problems.check_base(sealed, where)
+            problems.check_features(sealed, where)
         seeded = [
             sealed | {"seed": s} for s in (seeds[:1] if sealed["kind"] == "bandit" else seeds)
         ]

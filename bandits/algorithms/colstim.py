@@ -17,7 +17,7 @@ from bandits.linear import best, learn, lengths, set_widths
 from bandits.registry import algorithm
 
 
-@algorithm("colstim")
+@algorithm("colstim", features=True)
 @compiled
 class CoLSTIM:
     """The first arm imitates the feedback: it is best under perturbed utilities; then its rival.

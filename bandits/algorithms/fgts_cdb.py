@@ -16,7 +16,7 @@ from bandits.linear import add_contrast, best, factor, gradient, utilities
 from bandits.registry import algorithm
 
 
-@algorithm("fgts-cdb")
+@algorithm("fgts-cdb", features=True)
 @compiled
 class FGTSCDB:
     """Both arms are best for a theta of their own, drawn independently from a tilted posterior.

@@ -16,7 +16,7 @@ from bandits.linear import best, learn, set_widths
 from bandits.registry import algorithm
 
 
-@algorithm("max-in-p")
+@algorithm("max-in-p", features=True)
 @compiled
 class MaxInP:
     """Of the arms that may be best, the two whose utilities are known least apart.

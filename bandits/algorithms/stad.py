@@ -15,7 +15,7 @@ from bandits.linear import best, keep_best, learn, set_widths, wide_pair
 from bandits.registry import algorithm
 
 
-@algorithm("sta-d")
+@algorithm("sta-d", features=True)
 @compiled
 class StaD:
     """Stages s of confidence 2^-s, each with duels of its own, and arms that survive them.

@@ -17,7 +17,7 @@ from bandits.linear import keep_best, learn, max_pair, set_widths, wide_pair
 from bandits.registry import algorithm
 
 
-@algorithm("max-pair-ucb")
+@algorithm("max-pair-ucb", features=True)
 @compiled
 class MaxPairUCB:
     """The pair with the largest (x_i + x_j).theta + beta |x_i - x_j|, one layer only.
@@ -58,7 +58,7 @@ class MaxPairUCB:
         return int(self.u.argmax())
 
 
-@algorithm("vacdb")
+@algorithm("vacdb", features=True)
 @compiled
 class VACDB:
     """Layers of ever finer estimates, in which a duel weighs the less the more it could tell.

@@ -139,14 +139,38 @@ class Problems:
             ) from error
 
     def check_base(self, config: dict[str, Any], where: str) -> None:
-        """Make the algorithm of a bandit cell, once, if it has a base: not every one suits it."""
+        """Make the algorithm of a bandit cell, once, if it has a base and is not all defaults."""
         given = config["algorithm"]
-        key = repr({k: v for k, v in given.items() if k != "label"})
-        parameters = registry.describe("bandit", given["name"]).parameters.values()
-        if key in self.seen or all(name_of(p.type) is None for p in parameters):
+        name, parameters = registry.split(given)
+        entry = registry.describe("bandit", name)
+        key = repr((name, parameters))
+        based = any(name_of(p.type) is not None for p in entry.parameters.values())
+        if key in self.seen or not based:
+            return
+        if parameters == registry.check_parameters(entry, {}, where):
             return
         self.seen.add(key)
         try:
             registry.make("bandit", given)
         except ConfigError as error:
             raise ConfigError(f"{where}.algorithm: {error}") from None
+
+    def check_features(self, config: dict[str, Any], where: str) -> None:
+        """An algorithm that chooses by the arms' features needs a problem that has some."""
+        axes = config["problem"], config["algorithm"]
+        if not registry.describe("bandit", axes[1]["name"]).meta.get("features"):
+            return
+        key = repr(axes[0]) + " has features"
+        if key not in self.seen:
+            import numpy as np
+
+            problem = registry.make("problem", opened(config)["problem"])
+            if hasattr(problem, "sample"):
+                problem = problem.sample(np.random.default_rng(0))
+            if getattr(problem, "features", None) is None:
+                raise ConfigError(
+                    f"{where}: algorithm {axes[1]['label']} chooses by the arms' features, and "
+                    f"problem {axes[0]['label']} has none; use a problem with features, such as "
+                    "hypercube"
+                )
+            self.seen.add(key)
