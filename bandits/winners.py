@@ -6,7 +6,6 @@ the Borda winner may be another arm.
 """
 
 import numpy as np
-from scipy.optimize import linprog
 
 TIE = 1e-9
 """Probabilities this close to 1/2, and scores this close to each other, are tied.
@@ -79,6 +78,8 @@ def von_neumann_winner(p: np.ndarray) -> np.ndarray:
     programming; when there are several, one of them (Dudik et al., Contextual Dueling Bandits,
     2015).
     """
+    from scipy.optimize import linprog  # half a second, and planning needs the rest of this file
+
     K = len(p)
     # Maximise v subject to pi^T (p - 1/2) >= v; the variables are (pi, v) and linprog minimises.
     result = linprog(
