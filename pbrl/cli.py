@@ -248,7 +248,9 @@ def run(
         for device in {cell.config["device"] for cell in cells}:
             if why := devices.missing(device):
                 raise ConfigError(f"device {device}: {why}; use another, such as --set device=cpu")
-    store.write_plan(root, planned)
+    damaged = store.write_plan(root, planned, plugins)
+    for one in damaged:
+        terminal.say_words(f"made anew: {one.problem}")
     with terminal.Progress(cells) as progress:
         summary = queue.run_cells(
             cells,
@@ -261,9 +263,9 @@ def run(
             on_event=progress.event,
         )
     lost = 0 if progress.lost is None else _lost(progress.lost)
-    states = Counter(cell.status() for cell in cells)
+    states = Counter(store.look(cell).status for cell in cells)
     terminal.say(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    others = len(store.read_plan(root)) - len(planned)
+    others = len(store.read_plan(root).cells) - len(planned)
     if len(planned) > len(cells):
         terminal.say(f"--only left out {len(planned) - len(cells)} cells of the suite")
     if others > 0:
@@ -308,17 +310,21 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Every planned cell of a results folder: done, running, failed (why), missing."""
     from pbrl import store
 
-    cells = store.read_plan(folder)
-    rows = [
+    plan = store.read_plan(folder)
+    infos = [*map(store.look, plan.cells), *plan.damaged]
+    other = {info.id: names for info in infos if (names := store.outdated(info, plan))}
+    rows: list[dict[str, Any]] = [
         {
-            "cell": cell.id,
-            "title": store.title(cell.config),
-            "config": cell.config,
-            "status": _state(cell),
-            "progress": cell.progress(),
-            "failure": cell.failure(),
+            "cell": info.id,
+            "title": store.title(info.config) if info.config else info.id,
+            "config": info.config,
+            "status": info.status,
+            "progress": info.progress,
+            "failure": info.failure,
+            "problem": info.problem,
+            "outdated": other.get(info.id, []),
         }
-        for cell in cells
+        for info in infos
     ]
     if as_json:
         terminal.say_json(rows)
@@ -328,12 +334,16 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         terminal.say()
     states = Counter(row["status"] for row in rows)
     terminal.say(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    terminal.print_failures([cell for cell in cells if cell.status() == "failed"], folder)
-
-
-def _state(cell: "Cell") -> str:
-    state = cell.status()
-    return "damaged" if state == "done" and cell.damage(weights=False) else state
+    if other:
+        names = sorted({name for names in other.values() for name in names})
+        terminal.say_words(
+            f"{len(other)} were computed with another version of {', '.join(names)}; "
+            "pbrl run --retry outdated computes them again"
+        )
+    for problem in [info.problem for info in infos if info.problem][: terminal.FAILURES]:
+        terminal.say_words(f"- {problem}")
+    failed = {info.id for info in infos if info.status == "failed"}
+    terminal.print_failures([cell for cell in plan.cells if cell.id in failed], folder)
 
 
 @app.command()

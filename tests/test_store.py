@@ -356,7 +356,7 @@ def test_a_link_out_of_the_folder_is_refused(cell: store.Cell, tmp_path: Path) -
 
 def test_an_edited_config_is_not_taken_for_the_cell(tmp_path: Path) -> None:
     made = finished(tmp_path, 0)
-    (made.path / "config.json").write_text(json.dumps(made.config | {"seed": 8}))
+    (made.path / "config.json").write_bytes(atomic.sealed(made.config | {"seed": 8}))
     with pytest.raises(StoreError, match="was edited"):
         store.Cell.at(made.path)
 
@@ -397,7 +397,7 @@ def test_the_plan_names_missing_cells_and_merges(tmp_path: Path) -> None:
     cells = [store.Cell(tmp_path, tiny_cells.config(seed)) for seed in range(4)]
     store.write_plan(tmp_path, cells[:3])
     store.write_plan(tmp_path, cells[2:])
-    assert [cell.id for cell in store.read_plan(tmp_path)] == [cell.id for cell in cells]
+    assert [cell.id for cell in store.read_plan(tmp_path).cells] == [cell.id for cell in cells]
     finished(tmp_path, 0)
     extra = finished(tmp_path, 9)
     results = store.load(tmp_path)
@@ -416,10 +416,32 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         store.load(tmp_path / "nowhere")
 
 
-def test_a_damaged_plan_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(StoreError, match=r"plan.json is damaged .* delete it"):
-        store.read_plan(tmp_path)
+@pytest.mark.parametrize("harm", ["torn", "flipped", "folder", "another file"])
+def test_a_damaged_plan_is_named_and_made_anew_from_the_cells(harm: str, tmp_path: Path) -> None:
+    cells = [finished(tmp_path, seed) for seed in (0, 1)]
+    path = tmp_path / "plan.json"
+    store.write_plan(tmp_path, [*cells, store.Cell(tmp_path, tiny_cells.config(7))])
+    text = path.read_bytes()
+    if harm == "torn":
+        path.write_bytes(text[:-9])
+    elif harm == "flipped":  # one learner would become two
+        path.write_bytes(text.replace(b'"label": "walk"', b'"label": "wall"', 1))
+    elif harm == "another file":
+        path.write_bytes((cells[0].path / "config.json").read_bytes())
+    else:
+        path.unlink()
+        path.mkdir()
+    plan = store.read_plan(tmp_path)
+    assert {cell.id for cell in plan.cells} == {cell.id for cell in cells}
+    (named,) = plan.damaged
+    assert (named.id, named.status) == ("plan.json", "damaged")
+    assert "cells that were never begun are not known" in str(named.problem)
+    assert store.load(tmp_path).cells[-1] == named
+    if harm == "folder":
+        path.rmdir()
+    assert len(store.write_plan(tmp_path, cells[:1])) == (harm != "folder")
+    assert store.read_plan(tmp_path).damaged == []
+    assert len(store.read_plan(tmp_path).cells) == 2
 
 
 def test_the_frame_is_labelled_and_holds_finished_and_running_rows(tmp_path: Path) -> None:
@@ -447,14 +469,14 @@ def _flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "harm", "problem"),
     [
-        ("metrics.parquet", _truncate, "metrics.parquet is truncated"),
-        ("metrics.parquet", lambda path: path.write_bytes(b""), "truncated: 0 of"),
+        ("metrics.parquet", _truncate, "metrics.parquet is damaged: it has"),
+        ("metrics.parquet", lambda path: path.write_bytes(b""), "it has 0 bytes"),
         ("metrics.parquet", _flip, "its SHA-256 differs"),
         ("metrics.parquet", Path.unlink, "metrics.parquet is missing"),
         ("manifest.json", _truncate, "manifest.json is torn"),
         ("manifest.json", lambda path: path.write_text("[]"), "is torn"),
         ("manifest.json", lambda path: path.write_text('{"seal": "0"}'), "seal does not match"),
-        ("config.json", _truncate, "is not a cell's folder"),
+        ("config.json", _truncate, "config.json is torn"),
     ],
 )
 def test_a_damaged_cell_is_named_and_the_others_are_read(

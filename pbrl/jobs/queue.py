@@ -170,6 +170,9 @@ class _Queue:
             damage = cell.damage()
             if damage is not None:
                 return self._again(cell, f"its result is damaged: {damage}")
+            if not cell.is_known():
+                cell.create()
+            cell.sweep()
             other = cell.outdated()
             if other and "outdated" in self.retry:
                 return self._again(cell, f"computed with another version of {', '.join(other)}")

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import NullFormatter
 
-from pbrl.store.atomic import explained, make_folder, write_file
+from pbrl.store.atomic import explained, make_folder, refuse_link, write_file
 
 PANEL = (3.45, 2.35)  # inches; a common column width
 CHARACTERS_PER_INCH = 17  # of 8-point text, for wrapping notes
@@ -182,6 +182,7 @@ def logarithmic(axis: Axes) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name.png` and `name.pdf` without time stamps: the same data give the same bytes."""
+    refuse_link(folder)
     make_folder(folder)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     data = io.BytesIO()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pbrl.errors import Damaged, StoreError
+from pbrl.store.process import is_alive_elsewhere, own_name
 
 TEMPORARY = ".tmp"
 _WHAT_TO_DO = {
@@ -27,6 +28,7 @@ _WHAT_TO_DO = {
     errno.EPERM: "not permitted; choose a folder you can write to (-o DIR)",
     errno.EROFS: "the file system is read-only; choose another folder (-o DIR)",
     errno.ENOTDIR: "a file stands where a folder is expected; choose another folder (-o DIR)",
+    errno.ELOOP: "a symbolic link stands there, which is not followed; remove it",
     errno.EISDIR: "a folder stands where a file is expected; move it away",
 }
 _WHEN_READING = {
@@ -56,8 +58,23 @@ def make_folder(path: Path) -> None:
 
 
 def temporary(path: Path) -> Path:
-    """A fresh name beside `path`, which `clean` removes if it is left over."""
-    return path.with_name(f".{path.name}-{secrets.token_hex(4)}{TEMPORARY}")
+    """A fresh name beside `path`, which `clean` removes if its writer dies."""
+    return path.with_name(f".{path.name}-{own_name()}-{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file of the store, made if need be; a symbolic link is not followed."""
+    with explained(path):
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise StoreError when a symbolic link stands at `path`: nothing is written through one."""
+    with explained(path):
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a symbolic link and leads out of the results folder; remove that link"
+            )
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -113,9 +130,10 @@ def remove(path: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Delete what writes that were cut short left in `folder`."""
+    """Delete what writes that were cut short left in `folder`, but not of processes still alive."""
     for name in entries(folder):
-        if name.endswith(TEMPORARY):
+        owner = name.removesuffix(TEMPORARY).rsplit("-", 2)[1:2]
+        if name.endswith(TEMPORARY) and not (owner and is_alive_elsewhere(owner[0])):
             remove(folder / name)
 
 
@@ -205,10 +223,10 @@ def canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def sealed(content: dict[str, Any]) -> bytes:
+def sealed(content: dict[str, Any], *, indent: int | None = 1) -> bytes:
     """`content` as readable JSON with the SHA-256 of itself, so that any later change shows."""
     seal = sha256(canonical(content)).hexdigest()
-    return json.dumps(content | {"seal": seal}, indent=1, allow_nan=False).encode() + b"\n"
+    return json.dumps(content | {"seal": seal}, indent=indent, allow_nan=False).encode() + b"\n"
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

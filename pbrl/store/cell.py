@@ -12,7 +12,6 @@ log.txt           standard output and error of its process
 """
 
 import contextlib
-import json
 import logging
 import re
 import time
@@ -25,10 +24,11 @@ import pbrl
 from pbrl.errors import Damaged, StoreError
 from pbrl.store import atomic, checkpoint, frames, inputs, journal
 from pbrl.store.lease import Lease, holder
-from pbrl.store.provenance import changed, changed_packages, circumstances, environment
+from pbrl.store.provenance import changed, changed_packages, circumstances, code, environment
 
 Status = Literal["done", "running", "failed", "missing"]
 FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug"]
+UNFINISHED = ("checkpoints", "journal.jsonl", "failure.json")  # what a done cell has no use for
 AXES = ("algorithm", "method", "problem", "env", "teacher")
 _log = logging.getLogger("pbrl")
 
@@ -69,14 +69,17 @@ class Cell:
 
     @classmethod
     def at(cls, path: Path) -> "Cell":
-        """The cell of an existing folder; raises StoreError when its config.json is not there."""
+        """The cell of an existing folder, as its config.json says.
+
+        Raises Damaged when that is missing, torn, changed or another cell's, else StoreError.
+        """
+        config = atomic.read_sealed(path / "config.json")
         try:
-            config = json.loads((path / "config.json").read_bytes())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} is not a cell's folder: config.json: {error}") from error
-        cell = cls(path.parent.parent, config)
+            cell = cls(path.parent.parent, config)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Damaged(f"{path / 'config.json'} is not a cell's: {error!r}") from error
         if cell.id != path.name:
-            raise StoreError(
+            raise Damaged(
                 f"{path} is of another version of pbrl or was edited: its config.json now stands "
                 f"for {cell.id}; run its suite again"
             )
@@ -95,20 +98,22 @@ class Cell:
             return "running"
         return "failed" if atomic.is_there(self.path / "failure.json") else "missing"
 
-    def damage(self, *, weights: bool = True) -> str | None:
+    def damage(self) -> str | None:
         """Of a cell that is done: what is not as its manifest says; None when all is.
 
-        Without `weights`, of what was learned only the size is looked at. Raises StoreError for
-        what cannot be read, which says nothing about it.
+        Raises StoreError for what cannot be read, which says nothing about it.
         """
         try:
-            files = atomic.read_sealed(self.path / "manifest.json")["files"]
-            for name, seal in files.items():
-                content = weights or not name.startswith("weights/")
-                atomic.check(self.path / name, seal, content=content)
+            self.check(self.whole_manifest())
         except Damaged as error:
             return str(error)
         return None
+
+    def check(self, manifest: dict[str, Any], *, weights: bool = True) -> None:
+        """Raise Damaged unless every file is as the manifest says; `weights` else by size alone."""
+        for name, seal in manifest["files"].items():
+            content = weights or not name.startswith("weights/")
+            atomic.check(self.path / name, seal, content=content)
 
     def discard(self) -> None:
         """Take back that a cell is done, with what it gave, so that it is computed again."""
@@ -139,9 +144,17 @@ class Cell:
         `damage` tells why.
         """
         try:
-            return atomic.read_sealed(self.path / "manifest.json")
+            return self.whole_manifest()
         except StoreError:
             return None
+
+    def whole_manifest(self) -> dict[str, Any]:
+        """The manifest; raises Damaged when it is missing, torn, changed or another cell's."""
+        path = self.path / "manifest.json"
+        manifest = atomic.read_sealed(path)
+        if manifest.get("id") != self.id:
+            raise Damaged(f"{path} is that of {manifest.get('id', 'no cell')}, not of {self.id}")
+        return manifest
 
     def cure(self) -> list[str]:
         """What is not as it was when the cell failed, so that it may succeed now."""
@@ -151,7 +164,7 @@ class Cell:
 
     def outdated(self) -> list[str]:
         """Of a cell that is done: the files of code that are not as they were; [] when none."""
-        return changed((self.manifest() or {}).get("environment", {}), environment())
+        return changed((self.manifest() or {}).get("environment", {}), code())
 
     def progress(self) -> dict[str, Any] | None:
         """step (for a bandit: repetitions) so far, and of the newest checkpoint; None at first."""
@@ -166,12 +179,21 @@ class Cell:
 
     def create(self) -> None:
         """Make the folder and its config.json; raises StoreError when that is not possible."""
+        for folder in (self.path.parent, self.path, self.path / "checkpoints"):
+            atomic.refuse_link(folder)
         atomic.make_folder(self.path)
-        if self.path.resolve().parent != (self.root / "cells").resolve():
-            raise StoreError(f"{self.path} leads out of the results folder; remove that link")
-        path, text = self.path / "config.json", json.dumps(self.config, indent=1).encode() + b"\n"
-        if not path.is_file() or path.read_bytes() != text:
-            atomic.write_file(path, text)
+        path, text = self.path / "config.json", atomic.sealed(self.config)
+        with contextlib.suppress(Damaged):
+            if atomic.read_file(path) == text:
+                return
+        atomic.write_file(path, text)
+
+    def is_known(self) -> bool:
+        """Whether its config.json is whole; raises StoreError when it cannot be read."""
+        try:
+            return bool(atomic.read_sealed(self.path / "config.json"))
+        except Damaged:
+            return False
 
     @contextlib.contextmanager
     def lock(self, *, expired_token: str | None = None) -> Iterator[None]:
@@ -186,7 +208,9 @@ class Cell:
         self._opened = time.monotonic()
         try:
             try:
-                if self.status() != "done":
+                if self.status() == "done":
+                    self._tidy()
+                else:
                     self._prepare()
                 yield
             except BaseException:
@@ -202,6 +226,21 @@ class Cell:
         opened, self._journal = self._journal, None
         if opened is not None:
             opened.close()
+
+    def sweep(self) -> None:
+        """Remove from a done cell what a process left that died after it had finished.
+
+        Silent where that is not possible: the result is whole.
+        """
+        names = atomic.entries(self.path)
+        if any(name in UNFINISHED or name.endswith(atomic.TEMPORARY) for name in names):
+            with contextlib.suppress(StoreError), self.lock():
+                pass
+
+    def _tidy(self) -> None:
+        atomic.clean(self.path)
+        for leftover in UNFINISHED:
+            atomic.remove(self.path / leftover)
 
     def _prepare(self) -> None:
         atomic.clean(self.path)
@@ -307,7 +346,7 @@ class Cell:
 
     def _publish(self, temp: Path, target: Path) -> None:
         with self._held().publishing(), atomic.explained(target):
-            if target.exists():
+            if atomic.is_there(target):
                 atomic.remove(target)
             atomic.rename_folder(temp, target)
 
@@ -346,14 +385,19 @@ class Cell:
         }
         with self._held().publishing():
             atomic.write_file(self.path / "manifest.json", atomic.sealed(manifest))
-        for saved in checkpoint.steps(self.path / "checkpoints"):
-            atomic.remove(checkpoint.place(self.path / "checkpoints", saved))
-        for leftover in ("checkpoints", "journal.jsonl"):
-            atomic.remove(self.path / leftover)
+        self._tidy()
+
+    def metrics(self) -> bytes:
+        """The Parquet file of a finished cell; raises Damaged unless it is as it was written."""
+        seal = self.whole_manifest()["files"]["metrics.parquet"]
+        data = atomic.read_file(self.path / "metrics.parquet")
+        if sha256(data).hexdigest() != seal["sha256"]:
+            raise Damaged(f"{self.path / 'metrics.parquet'} changed while it was read")
+        return data
 
     def weights(self) -> Any:
         """What a finished cell learned; raises Damaged, or StoreError when there is none."""
-        manifest = atomic.read_sealed(self.path / "manifest.json")
+        manifest = self.whole_manifest()
         seals = {n: s for n, s in manifest["files"].items() if n.startswith("weights/")}
         if not seals:
             raise StoreError(f"{self.id} has no weights")

@@ -88,8 +88,7 @@ class Journal:
         if len(kept) < size:
             raise Damaged(f"{path} has {len(kept)} bytes; expected at least {size}")
         atomic.write_file(path, kept)
-        with atomic.explained(path):
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._fd = atomic.open_own(path, os.O_WRONLY | os.O_APPEND)
         self.size = size
         self._hash = sha256(kept)
         self._waiting: list[bytes] = []

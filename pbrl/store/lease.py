@@ -9,7 +9,6 @@ finds another token in the lease and publishes nothing.
 
 import contextlib
 import fcntl
-import functools
 import json
 import os
 import secrets
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from pbrl.errors import CellError, Damaged, StoreError
 from pbrl.store import atomic
+from pbrl.store.process import machine, started
 
 BEAT = 5.0
 EXPIRY = 60.0  # twelve missed beats
@@ -47,34 +47,7 @@ class Holder:
 
     def is_dead(self) -> bool:
         """True when the process ran on this machine and is gone; False when alive or unknown."""
-        return self.machine == _machine() and _started(self.pid) != self.started
-
-
-@functools.cache
-def _machine() -> str:
-    """This boot of this machine and the process namespace: where a process number counts."""
-    parts = [os.uname().nodename]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; "" when there is none (or only its corpse)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-        try:  # no /proc (macOS): a later process of the same number cannot be told apart
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            return "alive"
-        return "alive"
-    return "" if fields[0] in "ZX" else fields[19]
+        return self.machine == machine() and started(self.pid) != self.started
 
 
 def holder(folder: Path) -> Holder | None:
@@ -92,7 +65,7 @@ def holder(folder: Path) -> Holder | None:
             return None  # given back since
         raise
     except (ValueError, TypeError):
-        return Holder(token="", machine=_machine(), host="?", pid=0, started="torn")
+        return Holder(token="", machine=machine(), host="?", pid=0, started="torn")
 
 
 class Watch:
@@ -123,7 +96,7 @@ class Watch:
 def guard(folder: Path) -> Iterator[None]:
     """A short critical section on a folder, freed by the kernel if its owner dies."""
     with atomic.explained(folder):
-        fd = os.open(folder / ".guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = atomic.open_own(folder / ".guard", os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -138,7 +111,7 @@ class Lease:
         self.folder, self.beat = folder, BEAT if beat is None else beat
         pid = os.getpid()
         self.holder = Holder(
-            secrets.token_hex(8), _machine(), os.uname().nodename, pid, _started(pid)
+            secrets.token_hex(8), machine(), os.uname().nodename, pid, started(pid)
         )
         self._stop = threading.Event()
 

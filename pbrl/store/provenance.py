@@ -69,11 +69,15 @@ def environment() -> dict[str, Any]:
         "packages": {
             name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
         },
-        "source": source_digest(),
-        "plugins": registry.plugins(),
+        **code(),
         "commit": commit(),
         "threads": threads,
     }
+
+
+def code() -> dict[str, Any]:
+    """Digests of the source and of the plug-ins of this process."""
+    return {"source": source_digest(), "plugins": registry.plugins()}
 
 
 def changed(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

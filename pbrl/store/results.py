@@ -1,18 +1,16 @@
 """A results folder as a whole: its plan, and every cell's rows with what is wrong named."""
 
-import contextlib
 import io
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pbrl.errors import StoreError
-from pbrl.store import atomic, frames, journal
+from pbrl.errors import CellError, Damaged, StoreError
+from pbrl.store import atomic, frames, inputs, journal
 from pbrl.store.cell import Cell, Status
 from pbrl.store.lease import guard
+from pbrl.store.provenance import changed, source_digest
 
 if TYPE_CHECKING:
     import polars
@@ -20,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellInfo:
-    """What a report needs to know about one cell; `problem` is a sentence or None."""
+    """What a report needs to know about one cell; `problem` is a sentence or None.
+
+    A cell is damaged when something in it was looked at and is not what was written, unreadable
+    when it could not be looked at; neither is done, and no number of it is shown.
+    """
 
     id: str
     config: dict[str, Any]
-    status: Status
+    status: Status | Literal["damaged", "unreadable"]
     problem: str | None = None
+    progress: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class CellInfo:
 class Results:
     """All planned or present cells, and the rows of those that have any.
 
+    What else is damaged (the plan, a folder without a configuration) stands among the cells, too.
     `frame` has the columns cell, kind, task, learner, teacher, seed, then those of the rows.
     """
 
@@ -44,54 +48,152 @@ class Results:
     frame: "polars.DataFrame"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The cells a folder is for, in the plan's order, then those that only a folder tells of."""
+
+    cells: list[Cell]
+    plugins: list[str] = field(default_factory=list)
+    """paths of the plug-ins of the last run"""
+    damaged: list[CellInfo] = field(default_factory=list)
+    """the plan itself, and folders that do not say which cell they are"""
+
+
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def write_plan(root: Path, cells: Iterable[Cell]) -> None:
-    """Add these cells to the folder's plan, so that missing ones can be named; raises StoreError.
+def write_plan(root: Path, cells: Sequence[Cell], plugins: Sequence[str] = ()) -> list[CellInfo]:
+    """Add these cells to the folder's plan, so that missing ones can be named.
 
-    Suites that share a folder share its plan; delete plan.json to forget cells no longer wanted.
+    Suites that share a folder share its plan; delete plan.json to forget cells no longer wanted. A
+    damaged plan is made anew from the cells' folders, and returned as what was damaged; nothing is
+    written where nothing is new. Raises StoreError when the folder cannot be read or written.
     """
-    atomic.make_folder(root)
-    with guard(root):
-        known = {cell.id: cell.config for cell in _planned(root)}
-        known |= {cell.id: cell.config for cell in cells}
-        atomic.write_file(root / "plan.json", json.dumps({"cells": list(known.values())}).encode())
-
-
-def _planned(root: Path) -> list[Cell]:
     path = root / "plan.json"
-    try:
-        return [Cell(root, config) for config in json.loads(path.read_bytes())["cells"]]
-    except FileNotFoundError:
+    atomic.make_folder(root)
+    if _known(path, cells, plugins):
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged ({error}); delete it and run the suite again"
-        ) from error
+    with guard(root):
+        atomic.clean(root)
+        damaged = []
+        try:
+            known = _read(root)[0] if atomic.is_there(path) else []
+        except Damaged as error:
+            known = _folders(root, set())[0]
+            damaged = [_damaged_plan(error)]
+        configs = {cell.id: cell.config for cell in [*known, *cells]}
+        content = {"cells": list(configs.values()), "plugins": list(plugins)}
+        atomic.write_file(path, atomic.sealed(content, indent=None))
+    return damaged
 
 
-def read_plan(root: Path) -> list[Cell]:
-    """The planned cells in the plan's order, then those that only a folder tells of.
+def _known(path: Path, cells: Sequence[Cell], plugins: Sequence[str]) -> bool:
+    """Whether the plan holds all of this already."""
+    try:
+        planned, known_plugins = _read(path.parent)
+    except StoreError:
+        return False
+    configs = {cell.id: cell.config for cell in planned}
+    known = all(configs.get(cell.id) == cell.config for cell in cells)
+    return known and known_plugins == list(plugins)
 
-    Raises StoreError when `root` is not a results folder or its plan is damaged.
+
+def _read(root: Path) -> tuple[list[Cell], list[str]]:
+    """Cells and plug-ins of plan.json; raises Damaged, or StoreError when it cannot be read."""
+    path = root / "plan.json"
+    content = atomic.read_sealed(path)
+    try:
+        return [Cell(root, config) for config in content["cells"]], content["plugins"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{path} is no plan: {error!r}") from error
+
+
+def _damaged_plan(error: StoreError) -> CellInfo:
+    status: Literal["damaged", "unreadable"]
+    status = "damaged" if isinstance(error, Damaged) else "unreadable"
+    told = "cells that were never begun are not known; run the suite again"
+    return CellInfo("plan.json", {}, status, problem=f"{error}; {told}")
+
+
+def _folders(root: Path, known: set[str]) -> tuple[list[Cell], list[CellInfo]]:
+    """Of the cells' folders that are not `known`: the cells, and those that say none."""
+    found, strays = [], []
+    for name in atomic.entries(root / "cells"):
+        path = root / "cells" / name
+        if name in known or name.startswith("."):
+            continue
+        try:
+            found.append(Cell.at(path))
+        except StoreError as error:
+            status: Literal["damaged", "unreadable"]
+            status = "damaged" if isinstance(error, Damaged) else "unreadable"
+            strays.append(CellInfo(name, {}, status, problem=str(error)))
+    return found, strays
+
+
+def read_plan(root: Path) -> Plan:
+    """What a results folder holds; damage in it is named and never fatal.
+
+    Raises StoreError when `root` is not a results folder.
     """
-    folder = root / "cells"
-    with atomic.explained(root, doing="read"):
-        exists = folder.is_dir() or (root / "plan.json").is_file()
-    if not exists:
+    path, cells = root / "plan.json", root / "cells"
+    if not atomic.is_there(path) and not atomic.is_there(cells):
         raise StoreError(
             f"{root} is not a results folder: found neither cells/ nor plan.json; give the folder "
             "that `pbrl run` printed"
         )
-    planned = _planned(root)
-    known = {cell.id for cell in planned}
-    found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in known:
-            with contextlib.suppress(StoreError):  # `load` names those that cannot be read
-                found.append(Cell.at(path))
-    return planned + found
+    planned: list[Cell] = []
+    plugins: list[str] = []
+    damaged: list[CellInfo] = []
+    try:
+        if atomic.is_there(path):
+            planned, plugins = _read(root)
+    except StoreError as error:
+        damaged.append(_damaged_plan(error))
+    try:
+        found, strays = _folders(root, {cell.id for cell in planned})
+    except StoreError as error:
+        found, strays = [], [CellInfo("cells", {}, "unreadable", problem=str(error))]
+    return Plan([*planned, *found], plugins, [*damaged, *strays])
+
+
+# --- what can be said of a cell -----------------------------------------------------------------
+
+
+def look(cell: Cell) -> CellInfo:
+    """What a cell's folder says of it, raising nothing: seals are checked, weights by size."""
+    try:
+        status = cell.status()
+        if status != "done":
+            failure = cell.failure() if status == "failed" else None
+            return CellInfo(cell.id, cell.config, status, failure=failure, progress=cell.progress())
+        manifest = cell.whole_manifest()
+        cell.check(manifest, weights=False)
+        if not cell.is_known():
+            raise Damaged(f"{cell.path / 'config.json'} is missing, torn or changed")
+        return CellInfo(
+            cell.id,
+            cell.config,
+            status,
+            summary=manifest["summary"],
+            environment=manifest["environment"],
+            seconds=manifest["seconds"],
+            notices=tuple(manifest["notices"]),
+        )
+    except Damaged as error:
+        problem = f"{error}; run the suite again to mend it"
+        return CellInfo(cell.id, cell.config, "damaged", problem=problem)
+    except StoreError as error:
+        return CellInfo(cell.id, cell.config, "unreadable", problem=str(error))
+
+
+def outdated(info: CellInfo, plan: Plan) -> list[str]:
+    """The code of a finished cell that is not as it was: "pbrl", plug-ins by their file's name."""
+    if info.status != "done":
+        return []
+    now = {Path(path).name: inputs.content(Path(path)) for path in plan.plugins}
+    found = {name: digest for name, digest in now.items() if digest is not None}
+    return changed(info.environment, {"source": source_digest(), "plugins": found})
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -104,70 +206,33 @@ def load(root: Path) -> Results:
     """
     import polars
 
+    plan = read_plan(root)
     infos, loaded = [], []
-    for cell in read_plan(root):
+    for cell in plan.cells:
         info, frame = _load_cell(cell)
         infos.append(info)
         if frame is not None and frame.height:
             loaded.append(_labelled(info, frame))
-    known = {info.id for info in infos}
-    folder = root / "cells"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_dir() and path.name not in known:
-            infos.append(_stray(path))
+    infos += plan.damaged
     if not loaded:
         return Results(infos, polars.DataFrame())
     return Results(infos, polars.concat(loaded, how="diagonal_relaxed"))
 
 
-def _stray(path: Path) -> CellInfo:
-    try:
-        Cell.at(path)
-        problem = None
-    except StoreError as error:
-        problem = str(error)
-    return CellInfo(path.name, {}, "missing", problem=problem)
-
-
 def _load_cell(cell: Cell) -> tuple[CellInfo, "polars.DataFrame | None"]:
-    status = cell.status()
-    if status != "done":
-        rows, damaged = journal.read(cell.path / "journal.jsonl")
-        problem = f"journal.jsonl: {damaged} damaged lines left out" if damaged else None
-        try:
-            frame = frames.from_rows(rows)
-        except Exception as error:
-            frame, problem = None, f"journal.jsonl: {error}"
-        return CellInfo(cell.id, cell.config, status, problem, cell.failure()), frame
-    try:
-        manifest = atomic.read_sealed(cell.path / "manifest.json")
-        frame = _metrics(cell.path / "metrics.parquet", manifest["files"]["metrics.parquet"])
-    except (StoreError, KeyError) as error:
-        return CellInfo(cell.id, cell.config, status, f"{error}; delete {cell.path}"), None
-    info = CellInfo(
-        cell.id,
-        cell.config,
-        status,
-        summary=manifest["summary"],
-        environment=manifest["environment"],
-        seconds=manifest["seconds"],
-        notices=tuple(manifest["notices"]),
-    )
-    return info, frame
-
-
-def _metrics(path: Path, seal: dict[str, Any]) -> "polars.DataFrame":
     import polars
 
+    info = look(cell)
+    if info.status in ("damaged", "unreadable"):
+        return info, None
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path.name} is missing: {error.strerror}") from error
-    if len(data) != seal["size"]:
-        raise StoreError(f"{path.name} is truncated: {len(data)} of {seal['size']} bytes")
-    if sha256(data).hexdigest() != seal["sha256"]:
-        raise StoreError(f"{path.name} is damaged: its SHA-256 differs from the manifest")
-    return polars.read_parquet(io.BytesIO(data))
+        if info.status == "done":
+            return info, polars.read_parquet(io.BytesIO(cell.metrics()))
+        rows, damaged = journal.read(cell.path / "journal.jsonl")
+        problem = f"journal.jsonl: {damaged} damaged lines left out" if damaged else None
+        return replace(info, problem=problem), frames.from_rows(rows)
+    except (StoreError, CellError) as error:
+        return replace(info, problem=f"{error}"), None
 
 
 def _labelled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -172,10 +173,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("how", ["file size", "mode 000", "a full disk"])
 def test_what_cannot_be_read_or_written_is_not_damage(
-    how: str, interrupted: tuple[Path, dict[str, str]], tmp_path: Path
+    how: str, interrupted: tuple[Path, dict[str, str]]
 ) -> None:
     """Limits of a process of its own, which then finds the disk full or forbidden on resume."""
     template, expected = interrupted
+    tmp_path = Path(tempfile.mkdtemp())  # which every user may enter, unlike those of pytest
     root = tmp_path / "results"
     shutil.copytree(template, root)
     tmp_path.chmod(0o777)
@@ -210,6 +212,7 @@ def test_what_cannot_be_read_or_written_is_not_damage(
     (checkpoint.place(folder, 6) / "state.json").chmod(0o666)
     assert contents(folder) == before
     assert complete(root) == expected
+    shutil.rmtree(tmp_path)
 
 
 @pytest.mark.parametrize(("harmed", "resumes_at"), [([6], 3), ([3], 6), ([3, 6], None)])

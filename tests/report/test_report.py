@@ -387,10 +387,10 @@ def test_missing_and_failed_cells_are_named_everywhere(
     assert "<nan>" not in page
     texts = _texts(read(root), tmp_path / "figures", monkeypatch)
     for text in (report.table(root), page, texts):
-        for status, seed in (("ailed", 2), ("nreadable", 3), ("issing", 4)):
+        for status, seed in (("ailed", 2), ("amaged", 3), ("issing", 4)):
             assert re.search(status, text)
             assert f"pebble · oracle on walker-walk seed {seed}" in text
-    assert "metrics.parquet is truncated" in report.table(root)
+    assert "metrics.parquet is damaged: it has" in report.table(root)
     with pytest.raises(StoreError, match=r"Failed, 1 cell: .*seed 2.*Run the suite again"):
         report.table(root, strict=True)
 
