@@ -534,8 +534,8 @@ def test_a_damaged_result_is_computed_again(damage: str, tmp_path: Path) -> None
     else:
         (cell.path / "manifest.json").write_text("{bad")
     assert (cell.status(), cell.damage() is None) == ("done", False)
-    schedule = queue._Schedule([cell], plugins=[], on_event=lambda *_: None)
-    assert [queued.id for queued, _ in schedule.queue] == [cell.id]
+    schedule = queue._Queue([cell], plugins=[], on_event=lambda *_: None)
+    assert [queued.id for queued, _ in schedule.waiting] == [cell.id]
     with cell.lock():
         assert cell.restore() is None
         cell.journal({"event": "eval", "step": 0, "return": 1.0})

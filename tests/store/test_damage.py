@@ -111,9 +111,9 @@ def test_no_number_of_a_damaged_cell_is_shown_unnamed(
     if "weights" not in path.parts and "checkpoints" not in path.parts:
         harmless = path.name == "journal.jsonl" or results.cells == list(whole.values())
         assert named or harmless or not atomic.is_there(path)
-    schedule = queue._Schedule(plan.cells, plugins=[], on_event=lambda *_: None)
+    schedule = queue._Queue(plan.cells, plugins=[], on_event=lambda *_: None)
     done, failed = schedule.summary.skipped, schedule.summary.failed
-    assert len(schedule.queue) + len(done) + len(failed) == len(plan.cells)
+    assert len(schedule.waiting) + len(done) + len(failed) == len(plan.cells)
     shutil.rmtree(root)
 
 
@@ -163,7 +163,7 @@ def test_what_may_not_be_read_is_named_and_stays(what: str, open_folder: Path) -
         "from pbrl.jobs import queue; os.geteuid() or os.seteuid(65534);"
         f"plan = store.read_plan(Path({str(tmp_path / 'results')!r}));"
         "looks = [(i.status, i.problem) for i in map(store.look, plan.cells)];"
-        "s = queue._Schedule(plan.cells, plugins=[], on_event=lambda *_: None);"
+        "s = queue._Queue(plan.cells, plugins=[], on_event=lambda *_: None);"
         "print(json.dumps([looks, len(s.summary.failed), len(s.summary.skipped)]))"
     )
     out = subprocess.check_output([sys.executable, "-c", code], text=True)
@@ -234,7 +234,7 @@ def test_leftovers_of_a_finished_cell_are_removed_by_the_next_run(tmp_path: Path
     cells = fill(tmp_path)
     (cells[0].path / "checkpoints" / "000000000020").mkdir(parents=True)
     (cells[0].path / "journal.jsonl").write_text("")
-    queue._Schedule(cells[:1], plugins=[], on_event=lambda *_: None)
+    queue._Queue(cells[:1], plugins=[], on_event=lambda *_: None)
     names = {path.name for path in cells[0].path.iterdir()}
     assert names == {".guard", "config.json", "manifest.json", "metrics.parquet", "weights"}
 
