@@ -14,8 +14,8 @@ from pbrl import registry
 from pbrl.check.limited import LIMITS, violations
 
 WAYS = {
-    "hangs in Python": ("while True: pass", r"hangs: no answer after 1.5 s \(plug_"),
-    "hangs asleep": ("time.sleep(1000)", r"hangs: no answer after 1.5 s \(plug_"),
+    "hangs in Python": ("while True: pass", r"hangs: no answer after 5 s \(plug_"),
+    "hangs asleep": ("time.sleep(1000)", r"hangs: no answer after 5 s \(plug_"),
     "exits": ("sys.exit(3)", r"SystemExit|sys.exit\(3\)"),
     "ends": ("os._exit(4)", "ends the process it runs in: exit code 4"),
     "crashes": ("os.kill(os.getpid(), 11)", r"ends the process it runs in: signal SIGSEGV \(plug_"),
@@ -57,7 +57,7 @@ class Config(BaseModel):
 
 
 @pytest.mark.parametrize(
-    "way", [pytest.param(w, marks=pytest.mark.faults) if "asleep" in w else w for w in WAYS]
+    "way", [pytest.param(w, marks=pytest.mark.faults) if "hangs" in w else w for w in WAYS]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_plug_in_does_is_told(kind: str, way: str, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_whatever_a_plug_in_does_is_told(kind: str, way: str, tmp_path: Path) ->
     registry.load_plugin(file)
     began = time.monotonic()
     # A little for what hangs; long enough for the others on a busy machine.
-    found = violations(kind, name, seconds=1.5 if "hangs" in way else 60)
+    found = violations(kind, name, seconds=5 if "hangs" in way else 60)
     assert time.monotonic() - began < 60
     assert re.search(message, found[0]), found
 
