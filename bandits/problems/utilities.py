@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
-from scipy.special import expit, ndtr
 
 from bandits.preferences import Problem, RandomProblem, complete, drawn, stationary
 from bandits.registry import problem
@@ -79,6 +78,8 @@ def linked(u: np.ndarray, link: str, scale: float = 1.0) -> np.ndarray:
 
     Raises ValueError for an unknown link.
     """
+    from scipy.special import expit, ndtr  # planning makes other problems of these modules
+
     d = np.subtract.outer(u, u) / scale
     if link == "linear":
         return complete((1 + d) / 2)
