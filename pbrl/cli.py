@@ -1,6 +1,7 @@
 """The command line. Nothing here imports torch unless something is trained or plotted."""
 
 import contextlib
+import gc
 import importlib.util
 import sys
 from collections import Counter
@@ -66,6 +67,7 @@ def main() -> None:
     Output that its reader no longer takes (`| head`) ends a command silently; a full disk, with
     exit code 74.
     """
+    gc.set_threshold(100_000)  # imports and plans make many objects and hardly any garbage
     terminal.open_streams()
     code: str | int | None = 0
     try:
@@ -127,6 +129,9 @@ def list_(
                 {"name": n, "summary": suites.description(n)} for n in suites.shipped()
             ]
             continue
+        if what is None and not as_json:  # names alone are shown: what they are is not read
+            found[plural] = [{"name": name} for name in registry.names(kind)]
+            continue
         found[plural] = []
         for name in registry.names(kind):
             try:
@@ -169,7 +174,7 @@ def plan(
         total = {"cells": len(cells), "done": done, "seconds_left": left, "notices": notices}
         terminal.say_json({"suite": name, "folder": str(root), **total, "rows": rows})
         return
-    terminal.show(terminal.plan_table(rows))
+    terminal.print_plan(rows)
     known = "from the cells done" if done else "a rough guess until a cell is done"
     about = (
         f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
@@ -330,7 +335,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         terminal.say_json(rows)
         return
     if any(row["status"] != "done" for row in rows):
-        terminal.show(terminal.status_table(rows))
+        terminal.print_status(rows)
         terminal.say()
     states = Counter(row["status"] for row in rows)
     terminal.say(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))

@@ -9,7 +9,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from pbrl.errors import shown
 from pbrl.store import labels, title
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from pbrl.store import Cell
 
@@ -28,6 +29,7 @@ ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a
 FEW_EPISODES = 5  # of which a first session's questions hardly differ
 ON_SCREEN = 800  # characters of a message that are shown; failure.json and the log hold more
 FAILURES, LINES = 10, 200  # failed cells told in full, lines of a table of cells
+NARROWEST = 8  # columns that a text in a table is folded to
 
 
 class OutputError(Exception):
@@ -268,32 +270,32 @@ def _work(config: dict[str, Any]) -> int:
     return config["steps"]
 
 
-def plan_table(rows: list[dict[str, Any]]) -> "Table":
-    """The plan as a table for a terminal."""
+def print_plan(rows: list[dict[str, Any]]) -> None:
+    """The plan as a table; raises OutputError."""
     taught = any(row["teacher"] for row in rows)
     names = ["task", "learner", *(["teacher"] if taught else [])]
-    table = _table(*names, right=("steps, duels", "done", "labels", "left"))
+    lines = []
     for row in rows:
         spent = f"{row['labels']:,} in {row['sessions']:,}" if row["sessions"] else "-"
         left = "-" if row["done"] == row["cells"] else duration(row["seconds_left"])
         size = row["size"].removesuffix(" steps").replace(" duels", "")
         done = f"{row['done']:,} of {row['cells']:,}"
-        _add(table, *(row[name] or "-" for name in names), size, done, spent, left)
-    return table
+        lines.append([*(row[name] or "-" for name in names), size, done, spent, left])
+    _print_table(names, ["steps, duels", "done", "labels", "left"], lines)
 
 
-def status_table(rows: list[dict[str, Any]]) -> "Table":
-    """Cells that are not done, one line each; done ones are only counted."""
-    table = _table("cell", right=("status", "progress"))
+def print_status(rows: list[dict[str, Any]]) -> None:
+    """Cells that are not done, one line each; done ones are only counted. Raises OutputError."""
     rows = [row for row in rows if row["status"] != "done"]
+    lines = []
     for row in rows[:LINES]:
         stopped = row["status"] == "missing" and row["progress"] is not None
         state = "stopped" if stopped else row["status"]
         part = share(row["progress"], row["config"])
-        _add(table, row["title"], state, "-" if part is None else f"{part:.0%}")
+        lines.append([row["title"], state, "-" if part is None else f"{part:.0%}"])
     if len(rows) > LINES:
-        _add(table, f"... and {len(rows) - LINES:,} more", "", "")
-    return table
+        lines.append([f"... and {len(rows) - LINES:,} more", "", ""])
+    _print_table(["cell"], ["status", "progress"], lines)
 
 
 def share(progress: dict[str, Any] | None, config: dict[str, Any]) -> float | None:
@@ -323,33 +325,35 @@ def name(cell: "Cell") -> str:
     return shown(title(cell.config), limit=120, lines=False)
 
 
-def _table(*left: str, right: tuple[str, ...] = ()) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in left:
-        table.add_column(heading, overflow="fold")
-    for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+def _print_table(left: list[str], right: list[str], rows: list[list[str]]) -> None:
+    """A table at least 76 columns wide, as less cannot be read."""
+    for line in _table(left, right, rows, max(76, width())):
+        say(line)
 
 
-def _add(table: "Table", *values: object) -> None:
-    """A row whose texts are shown as they are: no markup, no control characters."""
-    from rich.text import Text
+def _table(
+    left: list[str], right: list[str], rows: Sequence[Sequence[object]], room: int
+) -> list[str]:
+    """The lines of a table of columns under headings, those on the left folded to fit `room`.
 
-    table.add_row(*(Text(shown(value, limit=120, lines=False)) for value in values))
+    Texts are shown as they are: no markup, no control characters.
+    """
+    from rich.cells import cell_len, chop_cells, set_cell_size  # the rest of rich takes long
 
-
-def show(table: "Table") -> None:
-    """Print a table, at least 76 columns wide (less cannot be read); raises OutputError."""
-    from rich.console import Console
-
-    console = Console(width=max(76, width()), highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    with _output():
-        sys.stdout.write(captured.get())
+    table = [[*left, *right], *([shown(v, limit=120, lines=False) for v in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > room and max(widths[: len(left)]) > NARROWEST:
+        widths[widths.index(max(widths[: len(left)]))] -= 1
+    lines = []
+    for row in table:
+        folded = [chop_cells(text, wide) or [""] for text, wide in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            placed = [
+                set_cell_size(part, wide) if i < len(left) else part.rjust(wide)
+                for i, (part, wide) in enumerate(zip(parts, widths, strict=True))
+            ]
+            lines.append("  ".join(placed).rstrip())
+    return lines
 
 
 class Progress:
@@ -421,24 +425,26 @@ class Progress:
             elif what in ("failed", "retry"):
                 self.console.print(line)
 
-    def _screen(self) -> "Table":
+    def _screen(self) -> "Text":
         """The cells that run, and how many ended; called by a thread of the screen's own."""
+        from rich.text import Text
+
         with self.lock:
             running, counted = list(self.running.items()), dict(self.ended)
         now = time.monotonic()
-        table = _table("running", right=("done", "time"))
+        rows = []
         room = max(8, self.console.width - 15)
         for cell_id, since in running[: max(1, self.console.height - 6)]:
             cell = self.cells[cell_id]
             part = share(cell.progress(), cell.config) or 0.0
             text = name(cell)
             text = text if len(text) <= room else f"{text[: room - 3]}..."
-            _add(table, text, f"{part:.0%}", duration(now - since))
+            rows.append([text, f"{part:.0%}", duration(now - since)])
         counts = ", ".join(f"{n} {what}" for what, n in counted.items() if n)
         ended = sum(counted.values())
-        table.caption = (
+        lines = _table(["running"], ["done", "time"], rows, self.console.width)
+        lines.append(
             f"{ended} of {len(self.cells)} cells ({counts or 'none yet'}), "
             f"{duration(now - self.began)}"
         )
-        table.caption_justify = "left"
-        return table
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")

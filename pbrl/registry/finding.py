@@ -115,9 +115,12 @@ def names_in(source: str, decorator: str) -> list[str]:
     return re.findall(rf'^@(?:\w+\.)*{decorator}\(\s*"([^"]+)"', code, re.MULTILINE)
 
 
+_installed = cache(importlib.metadata.entry_points)  # reads a file of every installed package
+
+
 @cache
 def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
-    return {e.name: e for e in importlib.metadata.entry_points(group=(KINDS | INNER)[kind][2])}
+    return {e.name: e for e in _installed().select(group=(KINDS | INNER)[kind][2])}
 
 
 def names(kind: str) -> list[str]:
