@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -223,10 +224,15 @@ def canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+_SEAL = re.compile(rb'(\{\s*"seal": ")([^"]*)')
+
+
 def sealed(content: dict[str, Any], *, indent: int | None = 1) -> bytes:
-    """`content` as readable JSON with the SHA-256 of itself, so that any later change shows."""
-    seal = sha256(canonical(content)).hexdigest()
-    return json.dumps(content | {"seal": seal}, indent=indent, allow_nan=False).encode() + b"\n"
+    """`content` as readable JSON that begins with the SHA-256 of all its other bytes."""
+    text = json.dumps({"seal": ""} | content, indent=indent, allow_nan=False).encode() + b"\n"
+    head = _SEAL.match(text)
+    assert head is not None
+    return text[: head.end()] + sha256(text).hexdigest().encode() + text[head.end() :]
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -234,10 +240,11 @@ def read_sealed(path: Path) -> dict[str, Any]:
     data = read_file(path)
     try:
         content = json.loads(data)
-        seal = content.pop("seal")
-        intact = seal == sha256(canonical(content)).hexdigest()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        del content["seal"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is torn: {error!r}") from error
-    if not intact:
+    head = _SEAL.match(data)
+    others = data[: head.start(2)] + data[head.end() :] if head else data
+    if head is None or head[2] != sha256(others).hexdigest().encode():
         raise Damaged(f"{path} was changed after it was written: its seal does not match")
     return content
