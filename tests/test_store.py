@@ -443,7 +443,7 @@ def test_a_damaged_plan_is_named_and_made_anew_from_the_cells(harm: str, tmp_pat
     assert len(store.read_plan(tmp_path).cells) == 2
 
 
-def test_the_frame_is_labelled_and_holds_finished_and_running_rows(tmp_path: Path) -> None:
+def test_the_frame_is_labeled_and_holds_finished_and_running_rows(tmp_path: Path) -> None:
     finished(tmp_path, 0)
     running = store.Cell(tmp_path, tiny_cells.config(1))
     with running.lock():

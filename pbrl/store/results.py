@@ -212,7 +212,7 @@ def load(root: Path) -> Results:
         info, frame = _load_cell(cell)
         infos.append(info)
         if frame is not None and frame.height:
-            loaded.append(_labelled(info, frame))
+            loaded.append(_labeled(info, frame))
     infos += plan.damaged
     if not loaded:
         return Results(infos, polars.DataFrame())
@@ -235,7 +235,7 @@ def _load_cell(cell: Cell) -> tuple[CellInfo, "polars.DataFrame | None"]:
         return replace(info, problem=f"{error}"), None
 
 
-def _labelled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":
+def _labeled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":
     import polars
 
     names = {"cell": info.id, "kind": info.config.get("kind"), **labels(info.config)}

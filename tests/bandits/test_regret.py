@@ -66,7 +66,7 @@ def test_regrets_are_symmetric_nonnegative_and_ordered(p: np.ndarray) -> None:
 
 
 @given(with_winner(), st.integers(0, 100))
-def test_relabelled_arms_carry_their_regret_with_them(p: np.ndarray, seed: int) -> None:
+def test_relabeled_arms_carry_their_regret_with_them(p: np.ndarray, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(p))
     for name, values in tables(relabel(p, order)).items():
         assert values == pytest.approx(relabel(tables(p)[name], order)), name

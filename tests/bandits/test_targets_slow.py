@@ -329,7 +329,7 @@ def test_contextual_methods_learn_the_hypercube(scale: float, share: float) -> N
 
 
 @pytest.mark.parametrize("name", ["btwr", "ws-s", "rucb", "d-ts"])
-def test_relabelled_arms_change_no_law_of_regret(name: str) -> None:
+def test_relabeled_arms_change_no_law_of_regret(name: str) -> None:
     # Unshuffled arms, and the same in reverse order: means agree within four standard errors.
     problem = six_rankers()
     reversed_arms = piecewise(problem.matrices[:, ::-1, ::-1], problem.starts)

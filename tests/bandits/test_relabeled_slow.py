@@ -25,7 +25,7 @@ def with_features() -> Problem:
 
 
 @pytest.mark.parametrize("name", NAMES + CONTEXTUAL)
-def test_relabelled_arms_change_no_law_of_regret(name: str) -> None:
+def test_relabeled_arms_change_no_law_of_regret(name: str) -> None:
     # The same arms unshuffled and in reverse order: mean regrets within four standard errors.
     problem, T = (with_features(), 1_000) if name in CONTEXTUAL else (six_rankers(), 20_000)
     x = None if problem.features is None else problem.features[::-1].copy()
