@@ -22,6 +22,12 @@ NOT_A_SETTING = (*AXES, "kind", "seed", "execution", "device")
 Flat = dict[str, Any]
 
 
+def natural(text: str) -> list[Any]:
+    """A sort key that puts K=5 before K=10: numbers in a text count as numbers."""
+    parts = re.split(r"(\d+)", text)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+
+
 @dataclass(frozen=True)
 class Name:
     """How the cells of one family are called in tables and figures."""

@@ -11,6 +11,7 @@ import numpy as np
 from pbrl.errors import ConfigError, StoreError, did_you_mean
 from pbrl.report import coverage, formats, scores, statistics
 from pbrl.report.formats import FORMATS, Table, Value
+from pbrl.report.names import natural
 from pbrl.report.scores import Estimate
 from pbrl.report.study import Line, Study
 
@@ -77,7 +78,7 @@ INTERVAL = (
 
 def _returns(study: Study, known: scores.Baselines) -> Table:
     rows = [_return_row(line, known) for line in study.lines]
-    rows.sort(key=lambda row: [str(row[key]) for key in ("task", "teacher", "learner")])
+    rows.sort(key=lambda row: [natural(str(row[key])) for key in ("task", "teacher", "learner")])
     found = Table("returns", "Return", rows)
     notes = [_score_note(study.lines)]
     notes += [f"{column}: {text}" for column, text in MEANINGS.items() if column in found.columns]
@@ -144,7 +145,7 @@ def _aggregates(compared: scores.Comparison | None) -> Table:
     rows: list[dict[str, Value]] = []
     if compared is None:
         return Table("aggregates", "Score over tasks", rows)
-    for label, by_task in sorted(compared.scores.items()):
+    for label, by_task in sorted(compared.scores.items(), key=lambda item: natural(item[0])):
         samples = list(by_task.values())
         head: dict[str, Value] = {
             "learner": label,
@@ -263,7 +264,7 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         row["correct"] = bandit.ends.get("correct")
         row["duels/s"] = bandit.rate
         rows.append(row)
-    rows.sort(key=lambda row: (str(row["problem"]), str(row["algorithm"])))
+    rows.sort(key=lambda row: [natural(str(row[key])) for key in ("problem", "algorithm")])
     notes = [
         "regret: cumulative, after all duels; on a changing problem each duel is charged by the "
         "matrix of its time.",

@@ -776,3 +776,10 @@ def test_the_page_needs_nothing_else(complete: Path, drawn: dict[Path, bytes]) -
     assert page.count("data:image/png;base64,") == 5
     assert not re.search(r"https?:|<script|<link|src=\"(?!data:)|href=", page)
     assert str(complete.parent) not in page
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=2, unique=True))
+def test_numbers_in_names_sort_as_numbers(sizes: list[int]) -> None:
+    shown = [f"piecewise(K={size}, p=0.5)" for size in sizes]
+    assert sorted(shown, key=names.natural) == [f"piecewise(K={n}, p=0.5)" for n in sorted(sizes)]
+    assert sorted(["a", "2", "10", "b2a", "", "b10"], key=names.natural)[:3] == ["", "2", "10"]
