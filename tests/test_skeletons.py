@@ -31,15 +31,6 @@ def block(kind: str, name: str) -> dict:
     return ONLINE | {"method": method} | ({kind: name} if kind in ("env", "teacher") else {})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forget():
-    """Other tests look at all names there are."""
-    yield
-    for kind in registry.KINDS:
-        for name in [n for n in registry.finding.REGISTERED[kind] if n.startswith("new-")]:
-            del registry.finding.REGISTERED[kind][name]
-
-
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_each_is_checked_listed_and_runs(kind: str, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
@@ -63,7 +54,7 @@ def test_each_is_checked_listed_and_runs(kind: str, tmp_path: Path, monkeypatch,
         yaml.safe_dump({"name": "s", "seeds": 1, "blocks": [block(kind, name)]})
     )
     pbrl("run", "s.yaml", "--plugin", file, "-o", "out")
-    (cell,) = store.read_plan(Path("out"))
+    (cell,) = store.read_plan(Path("out")).cells
     assert cell.status() == "done"
     with pytest.raises(ConfigError, match=r"exists already; choose another name"):
         skeletons.write(kind, name)

@@ -123,5 +123,6 @@ def graphics_cards() -> list[str]:
 def _installed() -> str:
     from importlib import metadata
 
-    found = sorted(f"{d.name}=={d.version}" for d in metadata.distributions())
+    # A set: from a checkout's folder its own package is found a second time.
+    found = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()})
     return sha256("\n".join(found).encode()).hexdigest()

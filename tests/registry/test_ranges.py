@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
+from built_ins import NAMES
 
 from pbrl import registry, suite
 from pbrl.errors import ConfigError
 from pbrl.registry.annotations import accepted, bounds
 
-KINDS = [*registry.KINDS, "base bandit"]
+KINDS = list(NAMES)
 
 
 def numbers(annotation: Any, declared: bool = False) -> Iterator[tuple[Any, bool]]:
@@ -49,7 +50,7 @@ def edges(annotation: Any) -> tuple[list[Any], list[Any]]:
 CASES = [
     (kind, name, p.name)
     for kind in KINDS
-    for name in registry.names(kind)
+    for name in NAMES[kind]
     for p in registry.describe(kind, name).parameters.values()
     if list(numbers(p.type))
 ]
@@ -59,7 +60,7 @@ CASES = [
 def test_every_number_declares_a_range_or_that_it_has_none(kind: str) -> None:
     bare = [
         f"{name}.{p.name}"
-        for name in registry.names(kind)
+        for name in NAMES[kind]
         for p in registry.describe(kind, name).parameters.values()
         if not all(declared for _, declared in numbers(p.type))
     ]
