@@ -253,3 +253,22 @@ def test_shipped_suites_say_what_they_are(name: str) -> None:
     content = suite.read(name)
     assert content["name"] == name
     assert suites.description(name) == content["description"] != ""
+
+
+def test_a_method_that_asks_nobody_may_inherit_the_setting_labels() -> None:
+    from pbrl import registry
+    from pbrl.methods import pebble
+
+    class Config(pebble.Config):
+        pass
+
+    def train(run: object, cfg: Config) -> None:
+        """Nothing."""
+
+    train.meta = {"labels": False}
+    train.__annotations__["cfg"] = Config
+    with registry.temporarily("method", "test-heir", train):
+        block = {"kind": "online", "env": "pointmass", "method": "test-heir", "steps": 4000}
+        (cell,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block]})
+    assert (cell["labels"], cell["teacher"]) == (0, None)
+    assert Config(**registry.split(cell["method"])[1]).labels == pebble.Config(steps=1).labels

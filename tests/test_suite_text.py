@@ -46,6 +46,11 @@ REFUSED = {
         "stands for over 200,000 values",
     ),
     "in a circle": ("a: &a [*a]", "an alias stands inside what it stands for"),
+    "a base in itself": (
+        f"{HEAD}{BLOCK}, also: &a {{name: mdb, base: *a}}}}",
+        "an alias stands inside what it stands for",
+    ),
+    "merged with itself": ("a: &a {<<: *a}", "an alias stands inside what it stands for"),
     "deep": ("a: " + "[" * 100 + "]" * 100, "nested over 40 levels deep"),
     "deeper": ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     "large": ("#" * 3_000_000, "3,000,000 bytes; expected a suite of at most 2,000,000"),

@@ -11,13 +11,19 @@ from pbrl.store.inputs import opened
 def with_budget(
     method: dict[str, Any], entry: registry.Entry, steps: int, labels: int, where: str
 ) -> dict[str, Any]:
-    """The method's settings with the block's steps and labels, refused if they cannot be spent."""
-    if "labels" in entry.parameters and labels == 0:
+    """The method's settings with the block's steps and labels, refused if they cannot be spent.
+
+    One that asks no teacher (`labels=False`) but has a setting `labels`, inherited perhaps, keeps
+    that setting's default.
+    """
+    learns = entry.meta.get("labels", True)
+    if learns and "labels" in entry.parameters and labels == 0:
         raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
-    given = {"steps": steps, "labels": labels}
-    own = {k: p for k, p in entry.parameters.items() if k in given}
+    given = {"steps": steps, "labels": labels} if learns else {"steps": steps}
+    own = {k: p for k, p in entry.parameters.items() if k in ("steps", "labels")}
     part = registry.Entry("method", entry.name, "", "", own)
-    filled = method | registry.check_parameters(part, {k: given[k] for k in own}, where)
+    found = registry.check_parameters(part, {k: v for k, v in given.items() if k in own}, where)
+    filled = method | {k: v for k, v in found.items() if k in given}
     if sessions.is_scheduled(filled):
         try:
             spendable = sessions.spendable(filled)
