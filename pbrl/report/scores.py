@@ -240,23 +240,43 @@ class Comparison:
         return len(self.scores[label]) == len(self.tasks)
 
 
-def comparison(study: Study, known: Baselines) -> Comparison | None:
-    """Every learner's runs scaled by the baselines' means; None where a task has no baseline.
+def withheld(study: Study, known: Baselines) -> str | None:
+    """Why agents have no score over tasks; None where they have one."""
+    places = {place(line) for line in study.lines}
+    lacking = sorted({task for task, _ in places - known.truth.keys()})
+    if lacking:
+        return (
+            "scores over tasks are not shown: they need one SAC on the true reward for each task "
+            f"and number of steps, to divide by; there is none on {', '.join(lacking)}."
+        )
+    low = sorted({t for t, n in places if not clearly_above(final(known.truth[t, n]), np.zeros(1))})
+    if low and not _all_normalized(places, known):
+        return (
+            "scores over tasks are not shown: SAC's return is not clearly above 0 on "
+            f"{', '.join(low)}, and normalized returns are not there for every task."
+        )
+    return None
 
-    The scale is `normalized` when every task has both baselines, else `ratio` when every task has
-    a clearly positive ground truth. The baselines' own uncertainty is not in these scores.
+
+def _all_normalized(places: set[Place], known: Baselines) -> bool:
+    return known.normalizes and places <= known.random.keys()
+
+
+def comparison(study: Study, known: Baselines) -> Comparison | None:
+    """Every learner's runs scaled by the baselines' means; None where `withheld` says why.
+
+    The scale is `normalized` when every task has both baselines, else `ratio`. The baselines' own
+    uncertainty is not in these scores.
     """
     places = {place(line) for line in study.lines}
-    if not places or not places <= known.truth.keys():
+    if not places or withheld(study, known):
         return None
     tops = {where: final(known.truth[where]) for where in places}
-    if known.normalizes and places <= known.random.keys():
+    if _all_normalized(places, known):
         scale = "(return - random) / (SAC - random)"
         bottoms = {where: final(known.random[where]).mean() for where in places}
-    elif all(clearly_above(top, np.zeros(1)) for top in tops.values()):
-        scale, bottoms = "return / SAC's return", dict.fromkeys(places, np.float64(0.0))
     else:
-        return None
+        scale, bottoms = "return / SAC's return", dict.fromkeys(places, np.float64(0.0))
     found: dict[str, dict[str, np.ndarray]] = {}
     for line in study.lines:
         top, bottom = tops[place(line)].mean(), bottoms[place(line)]

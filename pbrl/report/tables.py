@@ -82,7 +82,8 @@ def _returns(study: Study, known: scores.Baselines) -> Table:
     found = Table("returns", "Return", rows)
     notes = [_score_note(study.lines)]
     notes += [f"{column}: {text}" for column, text in MEANINGS.items() if column in found.columns]
-    notes += [*known.notes, INTERVAL, *_few_runs("mean", [line.runs for line in study.lines])]
+    notes += [*known.notes, *filter(None, [scores.withheld(study, known)])]
+    notes += [INTERVAL, *_few_runs("mean", [line.runs for line in study.lines])]
     notes += study.notes_on(study.lines)
     return Table(found.name, found.title, rows, notes)
 

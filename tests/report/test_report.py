@@ -130,6 +130,35 @@ def test_training_returns_are_those_since_the_evaluation_before(tmp_path: Path) 
     np.testing.assert_array_equal(line.training[:, 0], [np.nan, 2, 7, np.nan])
 
 
+@pytest.mark.parametrize(
+    ("sac", "random", "why"),
+    [
+        ({"easy": 900}, {}, "there is none on hard, odd."),
+        ({"easy": 900, "hard": 900, "odd": -90}, {}, "not clearly above 0 on odd"),
+        ({"easy": 900, "hard": 900, "odd": -90}, {"easy": 1, "hard": 1}, "above 0 on odd"),
+        ({"easy": 900, "hard": 900, "odd": 90}, {"easy": 1}, None),
+        ({"easy": 90, "hard": 90, "odd": -90}, dict.fromkeys(["easy", "hard", "odd"], -500), None),
+    ],
+)
+def test_scores_over_tasks_are_there_or_it_is_said_why(
+    sac: dict[str, float], random: dict[str, float], why: str | None, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    pebble = {"easy": 300.0, "hard": 300.0, "odd": 300.0}
+    for method, levels in (("sac", sac), ("random", random), ("pebble", pebble)):
+        for task, level in levels.items():
+            for seed in range(3):
+                value = level + rng.normal(0, 1)
+                rows = [{"event": "eval", "step": 1000, "return": value, "labels": 0}]
+                teacher = "oracle" if method == "pebble" else None
+                config = folders.online(task, method, teacher, seed=seed, steps=1000)
+                folders.write(tmp_path, config, rows)
+    found = json.loads(report.table(tmp_path, format="json"))
+    said = [note for note in found["returns"]["notes"] if "scores over tasks" in note]
+    assert ("aggregates" in found) == (why is None) == (not said)
+    assert why is None or why in said[0]
+
+
 def test_normalized_is_withheld_everywhere_when_sac_hardly_beats_random(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     levels = {"easy": {"sac": 900, "random": 10}, "hard": {"sac": 12, "random": 10}}
