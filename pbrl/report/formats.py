@@ -92,7 +92,7 @@ def _markdown(tables: Sequence[Table]) -> str:
 
 
 # Of brackets and underscores only those that begin something, for text that stays readable.
-MARKUP = re.compile(r"[\\|<*`$~]|&(?=#?\w+;)|!?\[(?=[^\]]*\][(\[])|(?<!\w)_|_(?!\w)")
+MARKUP = re.compile(r"[\\|<*`$~]|&(?=#?\w+;)|!?\[(?=[^\]]*\][(\[])|(?<![^\W_])_|_(?![^\W_])")
 
 
 def _plain_markdown(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matplotlib.axes import Axes
@@ -662,6 +662,7 @@ def test_hostile_labels_are_shown_as_written_in_every_format(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1))
+@example("__0__")
 def test_markdown_cells_read_as_written(text: str) -> None:
     table = formats.Table("x", "x", [{"a": text, "b": "end"}], [])
     rendered = (
