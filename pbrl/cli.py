@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pbrl import terminal
-from pbrl.errors import MESSAGE, CellError, ConfigError, PbrlError, did_you_mean, shown
+from pbrl.errors import MESSAGE, CellError, ConfigError, PbrlError, count, did_you_mean, shown
 
 if TYPE_CHECKING:
     from pbrl.store import Cell
@@ -34,11 +34,15 @@ OutOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="change the suite, such as steps=5000"),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change the suite, such as steps=5000; repeatable"
+    ),
 ]
 PluginOption = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="FILE", help="import this Python file, which runs"),
+    typer.Option(
+        "--plugin", metavar="FILE", help="import this Python file, which runs; repeatable"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output")]
 
@@ -179,7 +183,7 @@ def plan(
     about = (
         f"about {terminal.duration(left)} of one core left ({known})" if left else "nothing left"
     )
-    terminal.say_words(f"\n{len(cells)} cells, {done} done in {root}; {about}")
+    terminal.say_words(f"\n{count(len(cells), 'cell')}, {done} done in {root}; {about}")
     for notice in notices:
         terminal.say_words(f"note: {notice}")
 
@@ -278,7 +282,7 @@ def run(
     if summary.outdated:
         other = sorted({name for names in summary.outdated.values() for name in names})
         terminal.say_words(
-            f"{len(summary.outdated)} cells were computed with another version of "
+            f"{count(len(summary.outdated), 'cell')} computed with another version of "
             f"{', '.join(other)} and kept; --retry outdated computes them again"
         )
     terminal.print_failures(summary.failed, root)
@@ -312,7 +316,7 @@ def _chosen(cells: "list[Cell]", patterns: list[str] | None) -> "list[Cell]":
 
 @app.command()
 def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Every planned cell of a results folder: done, running, failed (why), missing."""
+    """Cells of a results folder: failed (why), running, stopped, missing; done are counted."""
     from pbrl import store
 
     plan = store.read_plan(folder)
@@ -337,12 +341,12 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
     if any(row["status"] != "done" for row in rows):
         terminal.print_status(rows)
         terminal.say()
-    states = Counter(row["status"] for row in rows)
+    states = Counter(terminal.state(row) for row in rows)
     terminal.say(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     if other:
         names = sorted({name for names in other.values() for name in names})
         terminal.say_words(
-            f"{len(other)} were computed with another version of {', '.join(names)}; "
+            f"{count(len(other), 'cell')} computed with another version of {', '.join(names)}; "
             "pbrl run --retry outdated computes them again"
         )
     for problem in [info.problem for info in infos if info.problem][: terminal.FAILURES]:
@@ -397,7 +401,8 @@ def check(
         if kind == "method" and sys.stderr.isatty():
             print(f"running and resuming method {name} several times ...", file=sys.stderr)
         violations = limited.violations(kind, name)
-        terminal.say(f"{kind} {name}: " + (f"{len(violations)} violations" if violations else "ok"))
+        verdict = count(len(violations), "violation") if violations else "ok"
+        terminal.say(f"{kind} {name}: {verdict}")
         for violation in violations:
             terminal.say(f"  - {violation}")
         broken += bool(violations)

@@ -75,10 +75,15 @@ def is_users(error: BaseException) -> bool:
     return users
 
 
+def count(number: int, noun: str) -> str:
+    """Such as `1 cell` or `3 cells`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """The near matches of `found` among `known` as a clause, or all of them when few."""
     known = sorted(known)
-    near = difflib.get_close_matches(found[:80], known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(found[:80], known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}?"
     if 0 < len(known) <= 12:

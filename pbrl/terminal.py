@@ -174,7 +174,11 @@ def _print_entry(entry: dict[str, Any]) -> None:
     }
     given |= {key: f"{given[key]}  {words}" for key, words in entry.get("ranges", {}).items()}
     parameters = ", ".join(given.values())
-    extra = ", ".join(f"{k.replace('_', ' ')} {entry[k]}" for k in SHOWN if entry.get(k))
+    extra = ", ".join(
+        f"{k.replace('_', ' ')} {entry[k]}"
+        for k in SHOWN
+        if entry.get(k) not in (None, "", [None, None])
+    )
     say(entry["name"])
     docs = entry.get("docs")
     for text in (entry["summary"], extra.replace("paper ", "", 1), "" if docs else parameters):
@@ -188,7 +192,7 @@ def _print_entry(entry: dict[str, Any]) -> None:
 def _beside(given: str, columns: int) -> dict[str, Any]:
     """How a setting's text is laid out: beside the setting, or below it where that is narrow."""
     if columns >= 72:
-        head, indent = f"    {given:<31} ", " " * 36
+        head, indent = f"    {given:<35}  " if len(given) > 31 else f"    {given:<31} ", " " * 36
     else:
         head, indent = f"    {given}\n        ", " " * 8
     return {"width": columns, "initial_indent": head, "subsequent_indent": indent}
@@ -284,15 +288,19 @@ def print_plan(rows: list[dict[str, Any]]) -> None:
     _print_table(names, ["steps, duels", "done", "labels", "left"], lines)
 
 
+def state(row: dict[str, Any]) -> str:
+    """A cell's status; a missing one that has begun is stopped."""
+    begun = row["status"] == "missing" and row["progress"] is not None
+    return "stopped" if begun else row["status"]
+
+
 def print_status(rows: list[dict[str, Any]]) -> None:
     """Cells that are not done, one line each; done ones are only counted. Raises OutputError."""
     rows = [row for row in rows if row["status"] != "done"]
     lines = []
     for row in rows[:LINES]:
-        stopped = row["status"] == "missing" and row["progress"] is not None
-        state = "stopped" if stopped else row["status"]
         part = share(row["progress"], row["config"])
-        lines.append([row["title"], state, "-" if part is None else f"{part:.0%}"])
+        lines.append([row["title"], state(row), "-" if part is None else f"{part:.0%}"])
     if len(rows) > LINES:
         lines.append([f"... and {len(rows) - LINES:,} more", "", ""])
     _print_table(["cell"], ["status", "progress"], lines)
@@ -418,7 +426,8 @@ class Progress:
             return
         ended = sum(self.ended.values())
         note = shown(note.strip().partition("\n")[0], limit=300, lines=False)
-        line = f"[{ended}/{len(self.cells)}] {what:<8}{name(cell)} {note}".rstrip()
+        stop = ":" if note and what in ("failed", "retry") else ""
+        line = f"[{ended}/{len(self.cells)}] {what:<8}{name(cell)}{stop} {note}".rstrip()
         with self._tolerant():
             if self.live is None:
                 say(line)

@@ -86,7 +86,7 @@ def test_planning_5000_cells_takes_under_two_seconds(monkeypatch, capsys, tmp_pa
     began = time.process_time()
     code, out, _ = call(monkeypatch, capsys, "plan", file)
     assert code == 0
-    assert "5000 cells" in out
+    assert "5,000 cells" in out
     assert time.process_time() - began < 4  # twice the promise: other processes share the machine
 
 

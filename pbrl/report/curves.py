@@ -51,7 +51,7 @@ def draw_training(axis: Axes, lines: Sequence[Line], looks: Sequence[style.LineS
         number = known.sum(axis=-1)
         mean = np.where(known, line.training, 0).sum(axis=-1)[number > 0] / number[number > 0]
         axis.plot(line.steps[number > 0], mean, color=look.color, **how)
-    if any(np.isfinite(line.training).any() for line in lines):
+    if any(np.isfinite(line.training).any(axis=-1).sum() > 1 for line in lines):
         axis.plot([], [], color=style.GRAY, label="in training", **how)
 
 

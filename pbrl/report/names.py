@@ -205,11 +205,6 @@ def printable(text: object) -> str:
     return errors.shown(text, limit=2000, lines=False)
 
 
-def count(number: int, noun: str) -> str:
-    """Such as `1 cell` or `3 cells`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def listed(titles: Sequence[str], most: int = 4) -> str:
     """The first few titles, and how many more there are."""
     shown = "; ".join(titles[:most])

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from pbrl.report import names, style
+from pbrl import errors
+from pbrl.report import style
 from pbrl.report.curves import MOST_PANELS, draw_mean, numbered, panel_size, runs_note
 from pbrl.report.study import Bandit, Study
 
@@ -98,7 +99,7 @@ def _regret_panel(
         axis.set_ylim(0, top)
         if top is not None:
             cut = sum(end > top for end in ends)
-            axis.set_xlabel(f"duels ({cut} of {names.count(len(ends), 'curve')} cut at the top)")
+            axis.set_xlabel(f"duels ({cut} of {errors.count(len(ends), 'curve')} cut at the top)")
 
 
 def _draw_slope(axis: Axes, bandits: Sequence[Bandit], regret: str, bound: float) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from pbrl import store
+from pbrl.errors import count
 from pbrl.report import names
-from pbrl.report.names import Name, count, listed, printable
+from pbrl.report.names import Name, listed, printable
 
 KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition", "t")
 

@@ -1,6 +1,7 @@
 """Bandit cells: many repetitions of one algorithm on one problem, resumed between repetitions."""
 
 import time
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
     seen = Counter(restored[0] if restored else {})
     batch, seconds, compile_seconds, began = 1, 0.0, 0.0, done
     due = time.monotonic() + config["execution"]["checkpoint_seconds"]
+    warned: dict[str, None] = {}  # what an algorithm says of its own settings, once each
     problem = _problem(config["problem"])
     algorithm = registry.make("bandit", config["algorithm"])
     try:
@@ -53,14 +55,17 @@ def execute(cell: "Cell") -> dict[str, Any]:
                 due = time.monotonic() + config["execution"]["checkpoint_seconds"]
             if Stop.signal is not None:
                 raise Interrupted(Stop.signal)
-            result = simulate(
-                problem,
-                algorithm,
-                horizon=horizon,
-                repetitions=min(batch, repetitions - done),
-                seed=config["seed"],
-                first_repetition=done,
-            )
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", UserWarning)
+                result = simulate(
+                    problem,
+                    algorithm,
+                    horizon=horizon,
+                    repetitions=min(batch, repetitions - done),
+                    seed=config["seed"],
+                    first_repetition=done,
+                )
+            warned |= {str(w.message): None for w in told if w.category is UserWarning}
             _journal(cell, result, done, _Ends(problem, algorithm, config, seen))
             done += len(result.resets)
             seconds += result.seconds
@@ -74,7 +79,7 @@ def execute(cell: "Cell") -> dict[str, Any]:
         "duels_per_second": rate,
         "compile_seconds": compile_seconds,
         **_facts(problem, horizon),
-        "notes": [*getattr(problem, "notes", ()), *_notes(seen, repetitions)],
+        "notes": [*getattr(problem, "notes", ()), *warned, *_notes(seen, repetitions)],
     }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pbrl.segments import Segments
     from pbrl.store import Cell
 
+TO_EPISODE_END = 2.5  # seconds that a stopped run has where only episode starts can be saved
 CHECKPOINT_SHARE = 0.05  # of the run's time; a large replay buffer is then written less often
 
 
@@ -146,16 +147,20 @@ class OnlineCell:
             self._load(state)
         every = self.config["execution"]["checkpoint_seconds"]
         due = time.monotonic() + every
+        leave = None
         for step in range(start, steps + 1):
             self.step_number = step
             beat()
             stopping = Stop.signal is not None
             now = time.monotonic()
-            if step > start and (stopping or now >= due) and self._can_checkpoint():
+            if stopping and leave is None:
+                leave = now + TO_EPISODE_END
+            whole = step == start or self._can_checkpoint()
+            if step > start and (stopping or now >= due) and whole:
                 self.cell.checkpoint(self._state(), step=step)
                 took = time.monotonic() - now
                 due = time.monotonic() + max(every, took / CHECKPOINT_SHARE)
-            if stopping:
+            if leave is not None and (whole or now >= leave):
                 raise Interrupted(Stop.signal)
             if step % self.config["eval_every"] == 0 or step == steps:
                 self._journal("eval", self._evaluate("eval", self.config["eval_episodes"]))

@@ -18,7 +18,7 @@ PARTIES: tuple[Party, ...] = ("method", "environment", "teacher")
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to stop; its state is checkpointed."""
+    """A signal asked the run to stop; what could be saved of its state is checkpointed."""
 
 
 class Stop:

@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from pbrl import registry, suite
 from pbrl.check.method import MemoryCell, _digest, _execute
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
-from pbrl.run import Run
+from pbrl.run import Run, execute
 from pbrl.run.env import ActingEnv, Transition
 from pbrl.run.evaluation import reward_accuracy
 from pbrl.run.online import OnlineCell
 from pbrl.run.seeds import stream_int, stream_seed
+from pbrl.run.signals import Interrupted, Stop
 from pbrl.segments import Segments
 from pbrl.suites import shipped
 
@@ -110,6 +111,24 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() -> None
         stopped = cell(stop_at=stop_at)
         assert learned(stopped) == expected
         assert stopped.rows == whole.rows
+
+
+def test_a_stop_within_an_episode_that_cannot_be_saved_keeps_what_the_episode_makes(
+    monkeypatch,
+) -> None:
+    """It goes on to the episode's end while there is time; 60 s pass between other checkpoints."""
+    stopped = cell(stop_at=40, checkpoint_seconds=60)
+    with pytest.raises(Interrupted):
+        execute(stopped)
+    monkeypatch.setattr(Stop, "signal", None)
+    assert stopped.saved is not None
+    assert stopped.saved[1] == 50
+    assert learned(stopped) == learned(cell())
+    slow = cell(stop_at=40, checkpoint_seconds=60)
+    monkeypatch.setattr("pbrl.run.online.TO_EPISODE_END", 0.0)
+    with pytest.raises(Interrupted):
+        execute(slow)
+    assert slow.saved is None
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,14 @@ def test_an_answer_that_cannot_be_wrong_is_not_called_correct() -> None:
     ]
 
 
+def test_what_an_algorithm_says_of_its_settings_is_noted_once() -> None:
+    base = {"name": "rucb", "alpha": 1.0}
+    summary, _ = run("six-rankers", {"name": "mdb", "base": base}, horizon=3000, repetitions=6)
+    (note,) = summary["notes"]
+    assert "mdb monitors in a share of" in note
+    assert "rucb(alpha=1.0) hardly plays" in note
+
+
 def test_a_problem_with_a_condorcet_winner_needs_no_notes() -> None:
     summary, _ = run("six-rankers", "rucb")
     assert summary["notes"] == []
