@@ -113,6 +113,8 @@ def _curves(study: Study, known: scores.Baselines, folder: Path, kind: _Kind) ->
             notes.append("Each point: the last evaluation with no more labels answered.")
         if kind is RETURNS and any(np.isfinite(line.training).any() for line in here):
             notes.append("In training: mean of the episodes since the evaluation before.")
+        if kind is RETURNS and all("return" in line.last for line in here):
+            notes.append("Scores in tables are of one more evaluation, after the last step.")
         style.finish(figure, axes, [*notes, *study.notes_on(here), *study.problems()])
         written += style.save(figure, folder, numbered(kind.name, number, pages))
     return written

@@ -63,6 +63,13 @@ def build(study: Study, *, regrets: Sequence[str] | None) -> list[Table]:
 # --- contents -----------------------------------------------------------------------------------
 
 RATIO, RATIO_AVG, NORMALIZED = "ratio to SAC", "ratio, training average", "normalized"
+OF_DUELS = {
+    "resets": "restarts of a monitor, mean per repetition.",
+    "false alarms": "restarts without a change; missed, delay: changes not noticed, and the duels "
+    "until one was; means per repetition.",
+    "correct": "share of repetitions that name a Copeland (Condorcet) winner.",
+    "policy regret": "against the best single arm in hindsight.",
+}
 MEANINGS = {
     "simulator steps": "environment steps times action_repeat.",
     RATIO: "return divided by that of SAC trained on the true reward, same task and steps.",
@@ -266,19 +273,19 @@ def _bandits(study: Study, regrets: Sequence[str]) -> Table:
         row["duels/s"] = bandit.rate
         rows.append(row)
     rows.sort(key=lambda row: [natural(str(row[key])) for key in ("problem", "algorithm")])
+    found = Table("bandits", "Dueling bandits", rows)
     notes = [
         "regret: cumulative, after all duels; on a changing problem each duel is charged by the "
         "matrix of its time.",
         "slope: of regret against ln T, least squares over the last tenfold of duels; lowest "
         "slope: the constant that no slope stays below for large T on a stationary problem.",
         "[low, high]: 95 % t interval over repetitions; none below 3. duels/s: on one core, "
-        "without compiling. Means per repetition: resets; for a monitor its false alarms, the "
-        "changes it missed, and the delay in duels of those it noticed; correct: share that name "
-        "a Copeland (Condorcet) winner; policy regret: against the best single arm in hindsight.",
+        "without compiling.",
+        *(f"{column}: {text}" for column, text in OF_DUELS.items() if column in found.columns),
         *_few_runs("mean", [bandit.runs for bandit in study.bandits]),
         *study.notes_on(study.bandits),
     ]
-    return Table("bandits", "Dueling bandits", rows, notes)
+    return dataclasses.replace(found, notes=notes)
 
 
 def _left_out(study: Study) -> Table:
