@@ -108,11 +108,15 @@ def _read(root: Path) -> tuple[list[Cell], list[str]]:
         raise Damaged(f"{path} is no plan: {error!r}") from error
 
 
+def _unusable(name: str, error: StoreError, told: str = "") -> CellInfo:
+    """What stands among the cells for a plan or a folder that does not say which cells it is of."""
+    damaged = isinstance(error, Damaged)
+    return CellInfo(name, {}, "damaged" if damaged else "unreadable", problem=f"{error}{told}")
+
+
 def _damaged_plan(error: StoreError) -> CellInfo:
-    status: Literal["damaged", "unreadable"]
-    status = "damaged" if isinstance(error, Damaged) else "unreadable"
-    told = "cells that were never begun are not known; run the suite again"
-    return CellInfo("plan.json", {}, status, problem=f"{error}; {told}")
+    told = "; cells that were never begun are not known; run the suite again"
+    return _unusable("plan.json", error, told)
 
 
 def _folders(root: Path, known: set[str]) -> tuple[list[Cell], list[CellInfo]]:
@@ -125,9 +129,7 @@ def _folders(root: Path, known: set[str]) -> tuple[list[Cell], list[CellInfo]]:
         try:
             found.append(Cell.at(path))
         except StoreError as error:
-            status: Literal["damaged", "unreadable"]
-            status = "damaged" if isinstance(error, Damaged) else "unreadable"
-            strays.append(CellInfo(name, {}, status, problem=str(error)))
+            strays.append(_unusable(name, error))
     return found, strays
 
 
@@ -153,7 +155,7 @@ def read_plan(root: Path) -> Plan:
     try:
         found, strays = _folders(root, {cell.id for cell in planned})
     except StoreError as error:
-        found, strays = [], [CellInfo("cells", {}, "unreadable", problem=str(error))]
+        found, strays = [], [_unusable("cells", error)]
     return Plan([*planned, *found], plugins, [*damaged, *strays])
 
 
