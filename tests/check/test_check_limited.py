@@ -84,5 +84,5 @@ def test_the_command_reports_what_the_process_found(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from pbrl import cli; cli.main()", "check", str(file)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1, ended.stderr
-    assert "teacher sleepy: 1 violations" in ended.stdout
+    assert "teacher sleepy: 1 violation\n" in ended.stdout
     assert "ends the process it runs in: exit code 9" in ended.stdout
