@@ -57,17 +57,19 @@ class Replay:
             row[-2] = reward
         self._added += 1
 
-    def sample(self, n: int, generator: torch.Generator) -> Batch:
-        """n transitions, uniform with replacement."""
-        device = self.rows.device
-        chosen = torch.randint(len(self), (n,), generator=generator, device=device)
-        return self.batch(self.rows[chosen])
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Indices [n] of stored rows, uniform with replacement."""
+        return torch.randint(len(self), (n,), generator=generator, device=self.rows.device)
+
+    def at(self, chosen: Tensor) -> Batch:
+        """The transitions of the rows chosen [B], as a copy."""
+        return self._split(self.rows[chosen])
 
     def all(self) -> Batch:
         """Every stored transition, as views."""
-        return self.batch(self.rows[: len(self)])
+        return self._split(self.rows[: len(self)])
 
-    def batch(self, rows: Tensor) -> Batch:
+    def _split(self, rows: Tensor) -> Batch:
         obs, act, next_obs, reward, terminal = rows.split(self.widths, dim=1)
         return Batch(obs, act, next_obs, reward.squeeze(1), terminal.squeeze(1))
 
@@ -78,7 +80,7 @@ class Replay:
         All valid rows, also after the ring has wrapped (B-Pref stops at the write position).
         """
         for rows in self.rows[: len(self)].split(RELABEL_BATCH):
-            batch = self.batch(rows)
+            batch = self._split(rows)
             batch.reward.copy_(reward(batch.obs, batch.act))
 
     def state_dict(self) -> dict[str, Any]:

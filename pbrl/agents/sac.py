@@ -156,12 +156,18 @@ class SAC(stable_baselines3.SAC):
 
     # --- learning -------------------------------------------------------------------------------
 
-    def sample(self) -> Batch:
-        """A batch from the replay buffer, uniform with replacement."""
+    def sample(self) -> Tensor:
+        """Rows of the replay buffer for one batch, uniform with replacement."""
         return self.replay.sample(self.batch_size, self.generator)
 
-    def update(self, batch: Batch) -> None:
-        """One gradient step each of temperature, critics and actor, then of the target critics."""
+    def update(self, rows: Tensor, *, reward: Tensor | None = None) -> None:
+        """One gradient step each of temperature, critics and actor, then of the target critics.
+
+        It learns from these rows [B] of the replay buffer; `reward` [B] replaces the stored ones.
+        """
+        batch = self.replay.at(rows)
+        if reward is not None:
+            batch = batch._replace(reward=reward)
         alpha = self.log_ent_coef.exp()
         action, log_prob = self.sample_action(batch.obs)
         # d/d(log alpha) of -(log alpha) · mean(log π + target entropy)

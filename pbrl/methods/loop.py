@@ -88,6 +88,6 @@ def train(run: "Run", cfg: "Config", parts: Parts) -> None:
         if step >= switch:
             agent.update(agent.sample())
         elif step >= max(cfg.seed_steps, cfg.entropy_k):
-            batch = agent.sample()
-            bonus = entropy.bonus(batch.obs, agent.replay.all().obs)
-            agent.update(batch._replace(reward=bonus))
+            rows = agent.sample()
+            bonus = entropy.bonus(agent.replay.at(rows).obs, agent.replay.all().obs)
+            agent.update(rows, reward=bonus)

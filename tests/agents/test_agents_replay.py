@@ -53,7 +53,7 @@ def test_relabels_more_than_one_batch(monkeypatch) -> None:
 
 def test_samples_only_what_was_stored() -> None:
     replay = filled(5, capacity=100)
-    batch = replay.sample(1000, torch.Generator().manual_seed(0))
+    batch = replay.at(replay.sample(1000, torch.Generator().manual_seed(0)))
     assert set(batch.reward.tolist()) == {0, 1, 2, 3, 4}
     assert batch.obs.shape == (1000, 3)
     assert batch.terminal.shape == (1000,)

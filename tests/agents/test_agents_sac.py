@@ -59,6 +59,13 @@ def random_batch(seed: int, n: int = 16) -> Batch:
     )
 
 
+def learn(agent: SAC, batch: Batch, **given) -> None:
+    """One update from a batch, which becomes the first rows of the replay buffer."""
+    n = len(batch.reward)
+    agent.replay.rows[:n] = torch.column_stack(batch)
+    agent.update(torch.arange(n), **given)
+
+
 def fill(agent: SAC, n: int = 50) -> None:
     rng = np.random.default_rng(0)
     for _ in range(n):
@@ -112,7 +119,7 @@ def test_ten_updates_equal_those_of_stable_baselines3() -> None:
     torch.manual_seed(11)  # SB3 draws its noise, in the same order, from the global stream
     before = copy.deepcopy(agent.policy.state_dict())
     for batch in batches:
-        agent.update(batch)
+        learn(agent, batch)
         sb3.train(1, 16)
     assert largest_difference(before, agent.policy.state_dict()) > 5e-3
     assert largest_difference(sb3.policy.state_dict(), agent.policy.state_dict()) < 1e-5
@@ -124,7 +131,7 @@ def test_one_update_equals_that_of_stable_baselines3_to_1e_6() -> None:
     sb3 = reference(agent, [random_batch(0)])
     agent.generator.manual_seed(11)
     torch.manual_seed(11)
-    agent.update(random_batch(0))
+    learn(agent, random_batch(0))
     sb3.train(1, 16)
     assert largest_difference(sb3.policy.state_dict(), agent.policy.state_dict()) < 1e-6
 
@@ -134,7 +141,7 @@ def test_target_update_interval_counts_updates() -> None:
     moved = []
     for i in range(7):
         before = copy.deepcopy(agent.twin_target.state_dict())
-        agent.update(random_batch(i))
+        learn(agent, random_batch(i))
         moved.append(largest_difference(before, agent.twin_target.state_dict()) > 0)
     assert moved == [True, False, False, True, False, False, True]
 
@@ -142,8 +149,8 @@ def test_target_update_interval_counts_updates() -> None:
 def test_temperature_has_its_own_learning_rate() -> None:
     slow, fast = make(temperature_lr=1e-5), make(temperature_lr=1e-2)
     start = slow.log_ent_coef.item()
-    slow.update(random_batch(0))
-    fast.update(random_batch(0))
+    learn(slow, random_batch(0))
+    learn(fast, random_batch(0))
     assert abs(slow.log_ent_coef.item() - start) == pytest.approx(1e-5, rel=0.05)
     assert abs(fast.log_ent_coef.item() - start) == pytest.approx(1e-2, rel=0.05)
     assert largest_difference(slow.policy.state_dict(), fast.policy.state_dict()) == 0
@@ -163,7 +170,7 @@ def test_log_probability_is_that_of_a_squashed_gaussian() -> None:
 def test_stable_baselines3_sees_the_trained_weights() -> None:
     agent = make()
     for i in range(3):
-        agent.update(random_batch(i))
+        learn(agent, random_batch(i))
     batch = random_batch(9)
     with torch.no_grad():
         theirs = torch.cat(agent.critic(batch.obs, batch.act), dim=1)
@@ -265,7 +272,7 @@ def test_other_spaces_are_refused(observations, actions, message) -> None:
 
 def test_the_policy_is_saved_and_the_agent_says_how(tmp_path) -> None:
     agent = make()
-    agent.update(random_batch(0))
+    learn(agent, random_batch(0))
     agent.policy.save(tmp_path / "policy.zip")
     loaded = stable_baselines3.sac.MlpPolicy.load(tmp_path / "policy.zip")
     obs = np.ones(OBS, np.float32)

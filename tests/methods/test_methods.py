@@ -264,19 +264,20 @@ def test_what_each_update_learns_from(method: str, tracked, monkeypatch) -> None
         bonuses.append(bonus(*args))
         return bonuses[-1]
 
-    def spied_update(agent: SAC, batch: Any) -> None:
+    def spied_update(agent: SAC, rows: torch.Tensor, **given: Any) -> None:
         step = run_module._CELLS[tracked["run"]].step_number
         steps.append(step)
         if step < 150:
             assert len(bonuses) == len(steps)
-            assert torch.equal(batch.reward, bonuses[-1])
-            assert (batch.reward > 0).all()
+            assert given["reward"] is bonuses[-1]
+            assert (given["reward"] > 0).all()
         else:
-            assert torch.allclose(batch.reward, tracked["reward"](batch.obs, batch.act), atol=1e-6)
-            newest = agent.replay.batch(agent.replay.rows[len(agent.replay) - 1][None])
-            learned = tracked["reward"](newest.obs, newest.act)
-            assert torch.allclose(newest.reward, learned, atol=1e-6)
-        update(agent, batch)
+            assert given == {}
+            newest = torch.tensor([len(agent.replay) - 1])
+            for batch in (agent.replay.at(rows), agent.replay.at(newest)):
+                learned = tracked["reward"](batch.obs, batch.act)
+                assert torch.allclose(batch.reward, learned, atol=1e-6)
+        update(agent, rows, **given)
 
     monkeypatch.setattr(SAC, "update", spied_update)
     monkeypatch.setattr(StateEntropy, "bonus", spied_bonus)
