@@ -136,6 +136,37 @@ SMALL = [
 ]
 
 
+def _tabular(name: str, horizon: int, rewards: tuple[float, float], summary: str) -> EnvSpec:
+    return EnvSpec(
+        name=name,
+        horizon=horizon,
+        reward_range=rewards,
+        success_key=None,
+        summary=summary,
+        entry_point="envs.tabular.environment:named",
+        fixed={"world": name},
+        early_termination=name != "riverswim",
+        actions="discrete",
+    )
+
+
+TABULAR = [
+    _tabular(
+        "delivery",
+        1000,
+        (-50.0, 50.0),
+        "The delivery grid of Knox et al. with its exact tables; ends at the goal or at a sheep.",
+    ),
+    _tabular("riverswim", 50, (0.0, 1.0), "A river to swim up, six states with exact tables."),
+    _tabular(
+        "deep-sea-treasure",
+        100,
+        (-5.5, 11.35),
+        "A submarine among ten treasures with exact tables; value and time weigh the same.",
+    ),
+]
+
+
 for _spec in [
     *(_dm_control(domain, task) for domain, tasks in DM_CONTROL.items() for task in tasks),
     *map(_meta_world, META_WORLD.split()),
@@ -143,5 +174,6 @@ for _spec in [
     _gym_mujoco("walker2d-v5"),
     _gym_mujoco("ant-v5"),
     *SMALL,
+    *TABULAR,
 ]:
     register(_spec)

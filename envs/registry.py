@@ -161,6 +161,30 @@ def signature_parameters(factory: Callable[..., Any]) -> dict[str, tuple[Any, An
     }
 
 
+WORLDS: dict[str, Callable[..., Any]] = {}
+
+
+def world(name: str, **meta: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator over a function that makes a tabular world (`envs.tabular.world.World`).
+
+    What it returns may instead have `sample(rng)`, and is then drawn anew in each repetition of a
+    study. Raises ValueError when the name is taken.
+    """
+
+    def decorate(factory: Callable[..., Any]) -> Callable[..., Any]:
+        known = WORLDS.get(name)
+        if known is not None and known.__module__ != factory.__module__:
+            raise ValueError(
+                f"world {name!r} of {factory.__module__} is already registered by "
+                f"{known.__module__}; choose another name"
+            )
+        factory.meta = meta  # type: ignore[attr-defined]
+        WORLDS[name] = factory
+        return factory
+
+    return decorate
+
+
 TYPES: dict[Any, tuple[Any, str]] = {
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
