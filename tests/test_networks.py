@@ -22,12 +22,13 @@ def ordinary(stacked: StackedMLP, index: int) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
-@pytest.fixture(params=["one call", "oneDNN"])
+@pytest.fixture(params=["one call", "oneDNN", "large without oneDNN"])
 def way(request, monkeypatch) -> None:
-    if request.param == "oneDNN":
-        if not networks.ONEDNN:
-            pytest.skip("this torch has no oneDNN")
+    if request.param == "oneDNN" and not networks.ONEDNN:
+        pytest.skip("this torch has no oneDNN")
+    if request.param != "one call":
         monkeypatch.setattr(networks, "LARGE", 0)
+        monkeypatch.setattr(networks, "ONEDNN", request.param == "oneDNN")
 
 
 @pytest.mark.usefixtures("way")
@@ -69,16 +70,16 @@ def test_onednn_gets_dense_matrices_only(monkeypatch) -> None:
     monkeypatch.setattr(networks, "LARGE", 0)
     original, dense = networks._products, []
 
-    def spied(*matrices: torch.Tensor) -> torch.Tensor:
+    def spied(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         dense.extend(
-            m[i].is_contiguous() or m[i].mT.is_contiguous() for m in matrices for i in (0, 2)
+            m[i].is_contiguous() or m[i].mT.is_contiguous() for m in (a, b) for i in (0, 2)
         )
-        return original(*matrices)
+        return original(a, b, bias)
 
     monkeypatch.setattr(networks, "_products", spied)
     table = torch.randn(7, 20)
     make()(table[:, 4:9].requires_grad_()).sum().backward()
-    assert len(dense) == 4 * 3 * 3
+    assert len(dense) == 4 * 2 * 3  # values and input gradients of three layers
     assert all(dense)
 
 
