@@ -4,6 +4,11 @@ An adapter of our own and not shimmy's (2.0.1): shimmy restores no state, return
 float64 arrays that two more wrappers must flatten and cast, and computes an observation for each
 of the steps an action is repeated. What both have in common: the end of an episode by the time
 limit is a truncation.
+
+Observations and rewards are those of dm_control's own tasks, to the bit. What is done here so that
+the simulation, and not the way to its numbers, takes the time of a step: names are looked up once
+(`Named`), rewards get a quicker `tolerance`, and `_advance` is `Physics.step` without its context
+managers.
 """
 
 import warnings
@@ -18,12 +23,49 @@ from envs.rendering import load_mujoco, need_frames
 
 load_mujoco()
 
+import mujoco  # noqa: E402
 from dm_control import suite  # noqa: E402
+from dm_control.mujoco import index  # noqa: E402
+from dm_control.rl.control import PhysicsError  # noqa: E402
+from dm_control.utils import rewards  # noqa: E402
 
+from envs import tolerance  # noqa: E402
 from envs.mujoco_state import State, model_arrays, restore, snapshot  # noqa: E402
 
 # dm_control 1.0.28 calls it in quadruped; the numpy that removes it (2.4) is excluded.
 warnings.filterwarnings("ignore", message="`in1d` is deprecated", module="dm_control")
+tolerance.hasten(rewards)
+
+
+class Named(index.FieldIndexer):
+    """An array of the simulation whose named indices, which never change, are worked out once."""
+
+    def __init__(self, slow: index.FieldIndexer) -> None:
+        self._field_name, self._field, self._axes = slow._field_name, slow._field, slow._axes
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        if type(key) is str:
+            spelled = key
+        elif type(key) in (tuple, list):  # no keys of a dictionary when lists or slices are in them
+            spelled = repr(key)
+        else:
+            return self._field[self._convert_key(key)]
+        place = self._known.get(spelled)
+        if place is None:
+            place = self._convert_key(key)
+            if "array" not in spelled:  # which is written in part when it is long
+                self._known[spelled] = place
+        return self._field[place]
+
+
+def _with_known_names(physics: Any) -> None:
+    physics._named = type(physics.named)(
+        *(
+            index.make_struct_indexer({name: Named(f) for name, f in fields._asdict().items()})
+            for fields in physics.named
+        )
+    )
 
 
 class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -42,7 +84,11 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, domain: str, task: str, action_repeat: int = 1) -> None:
         self._env = suite.load(domain, task, task_kwargs={"random": 0})
         self._task, self._physics = self._env.task, self._env.physics
-        self._original = model_arrays(self._physics.model.ptr)
+        _with_known_names(self._physics)
+        self._model, self._data = self._physics.model.ptr, self._physics.data.ptr
+        self._original = model_arrays(self._model)
+        self._warnings = self._physics.data.warning.number
+        self._is_rk4 = self._model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
         self._substeps = self._env._n_sub_steps
         self._repeat = action_repeat
         self._steps, self._limit = 0, round(self._env._step_limit)
@@ -68,7 +114,7 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         reward = 0.0
         for _ in range(self._repeat):
             task.before_step(control, physics)
-            physics.step(self._substeps)
+            self._advance()
             task.after_step(physics)
             reward += float(task.get_reward(physics))
             self._steps += 1
@@ -76,6 +122,23 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                 break
         truncated = self._steps >= self._limit
         return self._flat(task.get_observation(physics)), reward, False, truncated, {}
+
+    def _advance(self) -> None:
+        """`Physics.step`, which leaves positions and what follows from them in agreement."""
+        before = self._warnings.tolist()
+        if self._is_rk4:
+            mujoco.mj_step(self._model, self._data, self._substeps)
+        else:
+            mujoco.mj_step2(self._model, self._data)
+            if self._substeps > 1:
+                mujoco.mj_step(self._model, self._data, self._substeps - 1)
+        mujoco.mj_step1(self._model, self._data)
+        after = self._warnings.tolist()
+        if after != before:
+            kinds = zip(mujoco.mjtWarning.__members__, before, after, strict=False)
+            new = ", ".join(name for name, old, now in kinds if now > old)
+            if new:
+                raise PhysicsError(f"Physics state is invalid. Warning(s) raised: {new}")
 
     def _flat(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         return np.concatenate(
@@ -85,7 +148,7 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def get_state(self) -> State:
         """All that decides how the episode, and those after it, go on."""
         return {
-            "physics": snapshot(self._physics.model.ptr, self._physics.data.ptr, self._original),
+            "physics": snapshot(self._model, self._data, self._original),
             "random": self._task._random.get_state(legacy=False),
             "steps": self._steps,
         }
@@ -94,8 +157,7 @@ class SuiteEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Continue from a state of `get_state`; raises ValueError for one of another task."""
         # Some tasks set constants of theirs only at reset; what it draws is overwritten below.
         self._env.reset()
-        model, data = self._physics.model.ptr, self._physics.data.ptr
-        restore(model, data, self._original, state["physics"])
+        restore(self._model, self._data, self._original, state["physics"])
         self._task._random.set_state(state["random"])
         self._steps = state["steps"]
 

@@ -132,11 +132,12 @@ class SAC(stable_baselines3.SAC):
 
     @torch.no_grad()
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        """Action [A] for one observation [O]: the mean action, or one drawn from the policy."""
-        mean, log_std = self.mean_and_log_std(torch.from_numpy(obs).to(self.device)[None])
+        """Action [A] for an observation [O], or [N, A] for [N, O]: the mean, or one drawn."""
+        mean, log_std = self.mean_and_log_std(torch.from_numpy(np.atleast_2d(obs)).to(self.device))
         if not deterministic:
             mean += log_std.exp_() * self._noise(mean)
-        return mean.tanh_()[0].cpu().numpy()
+        action = mean.tanh_().cpu().numpy()
+        return action[0] if obs.ndim == 1 else action
 
     def sample_action(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterized action [B, A] and its log-probability [B] (Haarnoja et al., app. C)."""

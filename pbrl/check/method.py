@@ -17,6 +17,7 @@ from envs.registry import EnvSpec
 from pbrl import registry, run, suite
 from pbrl.check.global_random import global_randomness
 from pbrl.errors import PbrlError, where
+from pbrl.run import online
 from pbrl.run.signals import Interrupted, Stop
 from pbrl.store.checkpoint import read_state, write_state
 
@@ -36,6 +37,7 @@ SMALL: dict[str, Any] = {
     "members": 2,
 }
 STEPS, LABELS, EVAL_EVERY = 260, 16, 37  # 37 does not divide the horizon: stops fall mid-episode
+EPISODES = 2  # of an evaluation, played at once
 
 
 class Coin:
@@ -158,8 +160,8 @@ def _check_in(worlds: dict[bool, EnvSpec], name: str, entry: registry.Entry) -> 
         "steps": STEPS,
         "labels": LABELS if learns else 0,
         "eval_every": EVAL_EVERY,
-        "eval_episodes": 1,
-        "final_episodes": 1,
+        "eval_episodes": EPISODES,
+        "final_episodes": EPISODES,
     }
     (config,) = suite.cells({"name": "check", "seeds": 1, "blocks": [block]})
     found: list[str] = []
@@ -178,7 +180,8 @@ def _compared(config: dict[str, Any], noise: str, learns: bool, doing: list[str]
     """What runs that should agree show; `doing` tells what is being run."""
     Coin.asked = World.made = 0
     whole = MemoryCell(config)
-    ended = _execute(whole)
+    first = online.OnlineCell(whole)  # type: ignore[arg-type]
+    ended = online.train(first)
     expected, weights = _digest(ended), _digest(ended["weights"])
     counted = ended["counts"]["asked"]
     if Coin.asked != counted:
@@ -186,8 +189,14 @@ def _compared(config: dict[str, Any], noise: str, learns: bool, doing: list[str]
             f"got {Coin.asked} labels of which {counted} were counted; expected run.ask to be the "
             "only way to a label"
         )
-    if World.made > 2:  # one to train in, one to be evaluated in
+    if World.made > 1 + EPISODES:  # one to train in, the others to be evaluated in
         yield "makes an environment of its own; expected run.step to be the only way to act"
+    doing.append("acting for several observations")
+    if not _acts_alike(first.agent):
+        yield (
+            "agent.act of several observations [N, O] gives other actions than for each alone; "
+            "expected [N, A] whose rows know nothing of each other"
+        )
     doing.append("a second run of the same seed")
     again = MemoryCell(config)
     with global_randomness() as used:  # the second run: imports of the first may draw
@@ -208,7 +217,7 @@ def _compared(config: dict[str, Any], noise: str, learns: bool, doing: list[str]
             )
             break
     doing.append("a run with more evaluations")
-    often = MemoryCell(config | {"eval_every": 23, "eval_episodes": 2})
+    often = MemoryCell(config | {"eval_every": 23, "eval_episodes": EPISODES + 1})
     if _digest(_execute(often)["weights"]) != weights:
         yield (
             "evaluated more often it learns something else; expected the same: act(obs, "
@@ -222,6 +231,15 @@ def _compared(config: dict[str, Any], noise: str, learns: bool, doing: list[str]
                 "with other true rewards but the same labels it learns something else; expected "
                 "labels to be all it learns from (run.step(...).reward is for SAC and evaluators)"
             )
+
+
+def _acts_alike(agent: Any) -> bool:
+    """Whether actions for several observations are those for each; True where they are drawn."""
+    obs = np.random.default_rng(0).uniform(-1, 1, (5, 4)).astype(np.float32)
+    with torch.random.fork_rng(), torch.no_grad():
+        alone, again = ([agent.act(o, deterministic=True) for o in obs] for _ in range(2))
+        together = agent.act(obs, deterministic=True)
+    return not np.array_equal(alone, again) or np.allclose(alone, together, atol=1e-3)
 
 
 def _digest(summary: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ class Uniform:
 
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         rng = self.evaluation if deterministic else self.training
-        return rng.uniform(-1, 1, self.act_dim).astype(np.float32)
+        return rng.uniform(-1, 1, (*obs.shape[:-1], self.act_dim)).astype(np.float32)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

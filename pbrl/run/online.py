@@ -27,23 +27,28 @@ CHECKPOINT_SHARE = 0.05  # of the run's time; a large replay buffer is then writ
 
 def execute(cell: "Cell") -> dict[str, Any]:
     """Train the method of an online cell, or the rest of it; returns the run's summary."""
-    name, parameters = registry.split(cell.config["method"])
-    train = registry.resolve("method", name)
-    config = registry.config_class(train)
     computed = OnlineCell(cell)
     try:
-        train(Run(computed), _settings(name, config, parameters))
-        if not computed.complete:
-            raise CellError(
-                f"method {name!r} ended at step {computed.step_number} of {cell.config['steps']}; "
-                "expected it to run run.loop(cfg.steps) to its end"
-            )
-        return {"counts": computed.counts, "weights": computed.weights()}
+        return train(computed)
+    finally:
+        computed.close()
+
+
+def train(computed: "OnlineCell") -> dict[str, Any]:
+    """What `execute` does between the making of environments and their end."""
+    name, parameters = registry.split(computed.config["method"])
+    method = registry.resolve("method", name)
+    try:
+        method(Run(computed), _settings(name, registry.config_class(method), parameters))
     except SystemExit as error:
         code = shown(error.code, limit=MESSAGE)
         raise CellError(f"method {name!r} called sys.exit({code}){where(error)}") from error
-    finally:
-        computed.close()
+    if not computed.complete:
+        raise CellError(
+            f"method {name!r} ended at step {computed.step_number} of {computed.config['steps']}; "
+            "expected it to run run.loop(cfg.steps) to its end"
+        )
+    return {"counts": computed.counts, "weights": computed.weights()}
 
 
 class OnlineCell:
@@ -70,12 +75,17 @@ class OnlineCell:
         if config["teacher"] is not None:
             self.teacher = AskedTeacher(config["teacher"], self.spec, budget=config["labels"])
         self.env = ActingEnv(name, parameters, seed=self.seed, stream="env")
-        self._evaluation_env: ActingEnv | None = None
+        self._evaluation_envs: list[ActingEnv] = []
 
     @property
     def counts(self) -> dict[str, int]:
         """Pairs asked, answered, skipped, called a tie, and labeled against the true return."""
         return dict.fromkeys(COUNTS, 0) if self.teacher is None else self.teacher.counts
+
+    @property
+    def agent(self) -> Any:
+        """What the method tracks under that name, None before it does."""
+        return self._tracked.get("agent")
 
     def rng(self, name: str) -> np.random.Generator:
         if name not in self._rngs:
@@ -176,25 +186,25 @@ class OnlineCell:
         Their seeds depend on the run's seed, the event and the step alone: they differ between
         evaluations, and are the same for every method and after every resume.
         """
-        agent = self._tracked.get("agent")
-        if agent is None:
+        if self.agent is None:
             raise CellError("run.track(agent=...) is missing; evaluation needs agent.act(obs)")
-        if self._evaluation_env is None:
-            name, parameters = self._environment
-            self._evaluation_env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
-        steps = evaluation.play(
-            agent,
-            self._evaluation_env,
+        name, parameters = self._environment
+        while len(self._evaluation_envs) < min(episodes, evaluation.LANES):
+            env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
+            self._evaluation_envs.append(env)
+        played = evaluation.play(
+            self.agent,
+            self._evaluation_envs,
             stream=f"{event}/{self.step_number}",
             episodes=episodes,
             device=self.device,
             beat=beat,
         )
         reward = self._tracked.get("reward")
-        return evaluation.summary(steps) | {
+        return evaluation.summary(played) | {
             "labels": self.counts["answered"],
             "asked": self.counts["asked"],
-            "reward_accuracy": evaluation.reward_accuracy(reward, steps, self.device),
+            "reward_accuracy": evaluation.reward_accuracy(reward, played, self.device),
         }
 
     def _can_checkpoint(self) -> bool:
@@ -236,9 +246,8 @@ class OnlineCell:
 
     def close(self) -> None:
         """Free the environments."""
-        self.env.close()
-        if self._evaluation_env is not None:
-            self._evaluation_env.close()
+        for env in (self.env, *self._evaluation_envs):
+            env.close()
 
 
 def _device(name: str) -> torch.device:

@@ -69,8 +69,9 @@ class Run:
     def track(self, **objects: Any) -> None:
         """Name all mutable state: each object has state_dict() and load_state_dict(state).
 
-        `agent` is needed: evaluations call `agent.act(obs, deterministic=True)`. A `reward` that
-        can be called with obs [B, O] and act [B, A] is compared with the true one there.
+        `agent` is needed: evaluations call `agent.act(obs, deterministic=True)` for obs [N, O] of
+        several episodes and expect N actions. A `reward` that can be called with obs [B, O] and
+        act [B, A] is compared with the true one there.
         """
         _CELLS[self].track(objects)
 

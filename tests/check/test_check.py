@@ -24,7 +24,7 @@ class Agent:
     def __init__(self):
         self.w = torch.zeros(4)
     def act(self, obs, deterministic=False):
-        return np.tanh(np.full(2, float(self.w[0]), dtype=np.float32))
+        return np.tanh(np.full((*obs.shape[:-1], 2), float(self.w[0]), dtype=np.float32))
     def state_dict(self):
         return {"w": self.w}
     def load_state_dict(self, state):
@@ -91,8 +91,22 @@ METHOD_LIES = {
     ),
     "learns while evaluated": (
         "agent.__class__.act = lambda self, obs, deterministic=False: "
-        "(self.w.add_(float(obs[0])), np.zeros(2, np.float32))[1]",
+        "(self.w.add_(float(obs.sum())), np.zeros((*obs.shape[:-1], 2), np.float32))[1]",
         "evaluated more often it learns something else",
+    ),
+    "one observation at a time": (
+        "agent.__class__.act = lambda self, obs, deterministic=False: np.zeros(2, np.float32)",
+        "of 2 observations [2, 4] gave an array [2]; expected actions [2, 2]: act takes one obs",
+    ),
+    "fails for several": (
+        "agent.__class__.act = lambda self, obs, deterministic=False: "
+        "np.zeros(2, np.float32) * float(obs[0])",
+        "gave TypeError: only",
+    ),
+    "mixes observations": (
+        "agent.__class__.act = lambda self, obs, deterministic=False: "
+        "np.zeros((*obs.shape[:-1], 2), np.float32) + np.tanh(obs.sum())",
+        "gives other actions than for each alone",
     ),
     "cannot be loaded": (
         "Agent.load_state_dict = lambda self, state: state['v']",
@@ -133,7 +147,9 @@ def test_a_method_is_checked_with_the_actions_it_declares(tmp_path: Path) -> Non
         .replace("Episodes(4, 2,", "Episodes(4, 1,")
         .replace(
             "def push(self, obs, deterministic=False):",
-            "def act(self, obs, deterministic=False):\n        return 3\n    def push(self):",
+            "def act(self, obs, deterministic=False):\n"
+            "        return np.full(obs.shape[:-1], 3)[()]\n"
+            "    def push(self):",
         )
     )
     file = tmp_path / "buttons.py"

@@ -1,10 +1,18 @@
 """Adapters against the simulators' own environments, stepped side by side."""
 
+import importlib
+import re
+from contextlib import contextmanager
+
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import envs
+from envs import catalog, tolerance
 
 pytestmark = pytest.mark.filterwarnings("ignore:.in1d. is deprecated")
 
@@ -24,19 +32,91 @@ def flat(observation):
     return np.concatenate([np.ravel(v) for v in observation.values()]).astype(np.float32)
 
 
+@contextmanager
+def as_released(module):
+    """The module with the `tolerance` it came with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "tolerance", module.tolerance.original)
+        yield
+
+
+TASKS = [(domain, task) for domain, tasks in catalog.DM_CONTROL.items() for task in tasks]
+
+
 @pytest.mark.parametrize(
-    ("domain", "task"), [("walker", "walk"), ("manipulator", "bring_ball"), ("fish", "swim")]
-)
-def test_dm_control_is_what_the_suite_does(domain, task):
-    env = envs.make(f"{domain}-{task}".replace("_", "-"))
+    ("domain", "task"),
+    [
+        pytest.param(*t, marks=() if t == next(x for x in TASKS if x[0] == t[0]) and t[0] != "dog"
+                     else pytest.mark.slow)
+        for t in TASKS
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_dm_control_is_what_the_suite_does(domain, task, steps):
+    """Observations, rewards and the simulation behind them, to the bit."""
+    env = envs.make(f"{domain}-{task}".lower().replace("_", "-"))
     raw = load_suite(domain, task, seed=3)
+    rewards = importlib.import_module("dm_control.utils.rewards")
     obs, _ = env.reset(seed=3)
-    np.testing.assert_array_equal(obs, flat(raw.reset().observation))
-    for action in actions(env, 60):
+    with as_released(rewards):
+        np.testing.assert_array_equal(obs, flat(raw.reset().observation))
+    middle, half = env.env._middle, env.env._half
+    for action in actions(env, steps):
         obs, reward, *_ = env.step(action)
-        theirs = raw.step(action.astype(np.float64))
+        with as_released(rewards):
+            theirs = raw.step(middle + half * action)
         np.testing.assert_array_equal(obs, flat(theirs.observation))
         assert reward == theirs.reward
+    for name in ("qpos", "qvel", "qacc_warmstart", "xpos", "sensordata"):
+        mine = getattr(env.env._physics.data, name)
+        np.testing.assert_array_equal(mine, getattr(raw.physics.data, name))
+
+
+def test_a_simulation_that_diverges_is_told_as_dm_control_tells_it():
+    from dm_control.rl.control import PhysicsError
+
+    env, raw = envs.make("walker-walk"), load_suite("walker", "walk", seed=0)
+    env.reset(seed=0)
+    raw.reset()
+    for physics in (env.env._physics, raw.physics):
+        physics.data.qvel[:] = 1e12
+    with pytest.raises(PhysicsError, match="mjWARN_BADQ") as theirs:
+        raw.step(np.zeros(6))
+    with pytest.raises(PhysicsError) as mine:
+        env.step(np.zeros(6, np.float32))
+    assert str(mine.value) == str(theirs.value)
+
+
+@given(
+    x=st.one_of(
+        st.floats(-1e6, 1e6).map(np.float64),
+        st.floats(-3, 3),
+        arrays(np.float64, st.sampled_from([(1,), (4,)]), elements=st.floats(-3, 3)),
+    ),
+    bounds=st.tuples(st.floats(-2, 2), st.one_of(st.floats(0, 3), st.just(np.inf))).map(
+        lambda b: (b[0], b[0] + b[1])
+    ),
+    margin=st.one_of(
+        st.just(0), st.just(1), st.floats(0.01, 5), st.floats(0.01, 5).map(np.float64)
+    ),
+    sigmoid=st.sampled_from([*tolerance.SLOPES, "cosine"]),
+    value=st.one_of(st.just(0.1), st.just(0), st.floats(0, 1.1)),
+)
+@pytest.mark.parametrize("library", ["dm_control.utils.rewards", "metaworld.utils.reward_utils"])
+def test_the_quick_tolerance_is_the_original_to_the_bit(library, x, bounds, margin, sigmoid, value):
+    module = importlib.import_module(library)
+    original = getattr(module.tolerance, "original", module.tolerance)
+    quick = tolerance.quick(original, module._sigmoids)
+    given = {"bounds": bounds, "margin": margin, "sigmoid": sigmoid, "value_at_margin": value}
+    try:
+        expected = original(x, **given)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            quick(x, **given)
+        return
+    found = quick(x, **given)
+    assert type(found) is type(expected)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_quadruped_actions_reach_the_whole_range_of_its_actuators():

@@ -13,9 +13,8 @@ from pydantic import BaseModel
 from pbrl import registry, suite
 from pbrl.check.method import MemoryCell, _digest, _execute
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
-from pbrl.run import Run, execute
-from pbrl.run.env import ActingEnv, Transition
-from pbrl.run.evaluation import reward_accuracy
+from pbrl.run import Run, evaluation, execute
+from pbrl.run.env import ActingEnv, EpisodeEnd
 from pbrl.run.online import OnlineCell
 from pbrl.run.seeds import stream_int, stream_seed
 from pbrl.run.signals import Interrupted, Stop
@@ -63,7 +62,7 @@ class Walker:
         self.weights_ = torch.zeros(2)
 
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        return np.tanh(self.weights_[:1].numpy())
+        return np.tile(np.tanh(self.weights_[:1].numpy()), (*obs.shape[:-1], 1))
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights_}
@@ -202,7 +201,10 @@ def test_evaluations_are_due_at_multiples_and_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("reward", r"'test-faulty' returned reward nan.*step \d+ of stream 'env', action \["),
+        (
+            "reward",
+            r"'test-faulty' returned reward nan.*step \d+, in episode 1 of stream 'env', action",
+        ),
         ("obs", r"'test-faulty' returned an observation that is not finite at index \[0\]"),
         ("raise", r"'test-faulty' raised ZeroDivisionError in step: by zero .*\(test_run.py, line"),
         ("exit", r"'test-faulty' raised SystemExit in step: 3"),
@@ -501,14 +503,108 @@ def test_what_is_logged_becomes_plain_values() -> None:
 def test_the_learned_reward_is_judged_on_segments_it_was_not_asked_about() -> None:
     cpu = torch.device("cpu")
     rng = np.random.default_rng(0)
-    steps = [
-        Transition(np.array([x]), np.zeros(1), float(x), np.zeros(1), False, False, None)
-        for x in rng.normal(size=500)
+    played = [
+        evaluation.Episode(x[:, None], np.zeros((len(x), 1)), x, EpisodeEnd(x.sum(), len(x), None))
+        for x in (rng.normal(size=n) for n in (130, 24, 270))  # 24 steps make no segment
     ]
+    judge = evaluation.reward_accuracy
     for sign, accuracy in ((1.0, 1.0), (-1.0, 0.0)):
-        assert reward_accuracy(lambda o, a, sign=sign: sign * o[:, 0], steps, cpu) == accuracy
-    noise = reward_accuracy(lambda o, a: torch.as_tensor(rng.normal(size=len(o))), steps, cpu)
+        assert judge(lambda o, a, sign=sign: sign * o[:, 0], played, cpu) == accuracy
+    noise = judge(lambda o, a: torch.as_tensor(rng.normal(size=len(o))), played, cpu)
     assert 0.05 < noise < 0.95
+    assert judge(lambda o, a: 1 / 0, played[1:2], cpu) is None
+
+
+class Ends(gymnasium.Env):
+    """Episodes of 1 to 12 steps; the reward is what the agent did, plus noise of the episode."""
+
+    observation_space = Box(-99, 99, (2,), np.float32)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 13))
+        return self.np_random.normal(size=2).astype(np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        obs = self.np_random.normal(size=2).astype(np.float32) + action
+        return obs, float(action[0]) + self.np_random.normal(), self.left == 0, False, {}
+
+
+registry.env("test-ends", horizon=12, reward_range=(-99, 99), early_termination=True)(Ends)
+
+
+class Tanh:
+    """An agent whose arithmetic is the same for one observation and for several."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def act(self, obs, deterministic=False):
+        self.asked.append(len(obs))
+        return np.tanh(obs[..., :1] * 3)
+
+
+def played(lanes: int, episodes: int, agent: Any = None, name: str = "test-ends") -> list[Any]:
+    lane = [ActingEnv(name, {}, seed=0, stream="eval") for _ in range(lanes)]
+    return evaluation.play(
+        agent or Tanh(),
+        lane,
+        stream="eval/7",
+        episodes=episodes,
+        device=torch.device("cpu"),
+        beat=lambda: None,
+    )
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 5, 30])
+def test_an_episode_is_the_same_however_many_are_played_at_once(lanes) -> None:
+    agent = Tanh()
+    expected, found = played(1, 23), played(lanes, 23, agent)
+    for one, other in zip(expected, found, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
+        assert one.end == other.end
+    assert sum(agent.asked) == sum(len(e.reward) for e in found)
+    assert max(agent.asked) == min(lanes, 23)
+    assert played(lanes, 9)[8].end == found[8].end
+    assert len({e.end.ret for e in found}) == 23
+
+
+def test_a_fault_in_an_evaluation_tells_its_episode(monkeypatch) -> None:
+    step = Ends.step
+    monkeypatch.setattr(
+        Ends, "step", lambda self, a: (*step(self, a)[:1], np.nan, *step(self, a)[2:])
+    )
+    with pytest.raises(EnvironmentFault, match=r"step 0, in episode 0 of stream 'eval/7', action"):
+        played(3, 5)
+
+
+def test_an_agent_that_fails_is_not_told_to_take_several_observations() -> None:
+    class Broken:
+        def act(self, obs, deterministic=False):
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        played(2, 2, Broken())
+
+
+def test_an_evaluation_shows_that_it_goes_on_before_every_step() -> None:
+    events: list[str] = []
+
+    class Slow(Ends):
+        def step(self, action):
+            events.append("step")
+            return super().step(action)
+
+    lane = [ActingEnv("test-ends", {}, seed=0, stream="eval") for _ in range(3)]
+    for env in lane:
+        env.env.env.__class__ = Slow
+    evaluation.play(
+        Tanh(), lane, stream="e", episodes=7, device=torch.device("cpu"),
+        beat=lambda: events.append("beat"),
+    )  # fmt: skip
+    assert events == ["beat", "step"] * (len(events) // 2)
 
 
 def test_a_device_that_is_not_here_is_a_clear_error() -> None:
