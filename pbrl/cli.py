@@ -321,7 +321,12 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
 
     plan = store.read_plan(folder)
     infos = [*map(store.look, plan.cells), *plan.damaged]
-    other = {info.id: names for info in infos if (names := store.outdated(info, plan))}
+    now = plan.code()
+    other = {
+        info.id: names
+        for info in infos
+        if info.status == "done" and (names := store.changed(info.environment, now))
+    }
     rows: list[dict[str, Any]] = [
         {
             "cell": info.id,

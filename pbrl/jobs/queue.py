@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pbrl.errors import MESSAGE, ConfigError, StoreError, shown
+from pbrl.errors import MESSAGE, ConfigError, Damaged, StoreError, shown
 from pbrl.jobs import worker
 from pbrl.jobs.worker import Ended
 from pbrl.store import Cell, FailureKind, Locked
 from pbrl.store.atomic import make_folder
 from pbrl.store.lease import Watch, holder
+from pbrl.store.provenance import changed, code
 
 _PATIENCE = 0.2  # seconds between two looks at what is not reported
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
@@ -167,39 +168,45 @@ class _Queue:
         """What a cell needs: to be computed, once more for a reason, or nothing."""
         status = cell.status()
         if status == "done":
-            damage = cell.damage()
-            if damage is not None:
-                return self._again(cell, f"its result is damaged: {damage}")
-            if not cell.is_known():
-                cell.create()
-            cell.sweep()
-            other = cell.outdated()
-            if other and "outdated" in self.retry:
-                return self._again(cell, f"computed with another version of {', '.join(other)}")
-            if other:
-                self.summary.outdated[cell.id] = other
-            self._skip(cell)
+            self._sort_done(cell)
         elif status == "failed":
-            cause = self._cure(cell)
+            failure = cell.failure() or {}
+            cause = self._cure(cell, failure)
             if cause is None:
-                return self._failed(cell)
+                return self._failed(cell, failure.get("message", ""))
             self.event("retry", cell, cause)
             self.waiting.append((cell, None))
         else:
             self.waiting.append((cell, None))
+
+    def _sort_done(self, cell: Cell) -> None:
+        try:
+            manifest = cell.whole_manifest()
+            cell.check(manifest)
+        except Damaged as damage:
+            return self._again(cell, f"its result is damaged: {damage}")
+        if not cell.is_known():
+            cell.create()
+        cell.sweep()
+        other = changed(manifest["environment"], code())
+        if other and "outdated" in self.retry:
+            return self._again(cell, f"computed with another version of {', '.join(other)}")
+        if other:
+            self.summary.outdated[cell.id] = other
+        self._skip(cell)
 
     def _again(self, cell: Cell, reason: str) -> None:
         cell.discard()
         self.event("retry", cell, reason)
         self.waiting.append((cell, None))
 
-    def _cure(self, cell: Cell) -> str | None:
+    def _cure(self, cell: Cell, failure: dict[str, Any]) -> str | None:
         """Why a cell that failed may succeed now; None when nothing speaks for it."""
-        kind, changed = (cell.failure() or {}).get("kind"), cell.cure()
+        kind, other = failure.get("kind"), cell.cure(failure)
         if kind in _AGAIN:
             return f"it failed as {kind}"
-        if changed:
-            return f"changed since it failed: {', '.join(changed)}"
+        if other:
+            return f"changed since it failed: {', '.join(other)}"
         return "asked for by --retry failed" if "failed" in self.retry else None
 
     def step(self, place: Executor) -> bool:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pbrl.report.scores import Estimate
@@ -23,7 +24,7 @@ class Table:
     rows: list[dict[str, Value]]
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Columns that some row has a value for, in order of first appearance."""
         named = dict.fromkeys(key for row in self.rows for key in row)

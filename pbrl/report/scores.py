@@ -168,9 +168,13 @@ def _shared(settings: dict[str, Any], others: list[dict[str, Any]]) -> int:
 
 
 def clearly_above(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether the mean of runs is above another by two standard errors (by anything at 1 run)."""
-    errors = [x.var(ddof=1) / x.size for x in (ours, theirs) if x.size > 1]
-    return bool(ours.mean() - theirs.mean() > 2 * math.sqrt(sum(errors)))
+    """Whether means of runs are all above others by two standard errors (by anything at 1 run).
+
+    Shapes [..., runs]: leading axes must hold everywhere.
+    """
+    several = [x for x in (ours, theirs) if x.shape[-1] > 1]
+    errors = np.sqrt(sum(x.var(axis=-1, ddof=1) / x.shape[-1] for x in several))
+    return bool((ours.mean(axis=-1) - theirs.mean(axis=-1) > 2 * errors).all())
 
 
 # --- relative to baselines ----------------------------------------------------------------------
@@ -210,7 +214,7 @@ def ratio_avg(line: Line, truth: Line) -> Estimate | None:
     steps = steps[steps > 0]
     ours = line.returns[np.isin(line.steps, steps)]
     theirs = truth.returns[np.isin(truth.steps, steps)]
-    if not steps.size or not all(clearly_above(each, np.zeros(1)) for each in theirs):
+    if not steps.size or not clearly_above(theirs, np.zeros(1)):
         return None
     if line is truth:
         return Estimate(1.0)

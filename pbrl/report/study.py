@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from pbrl import store
 from pbrl.errors import count
-from pbrl.report import names
+from pbrl.report import names, rows
 from pbrl.report.names import Name, listed, printable
-
-KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition", "t")
+from pbrl.report.rows import Run
 
 
 @dataclass(frozen=True)
@@ -143,45 +141,53 @@ class Study:
         return found
 
 
-ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed", "policy_regret")
-
-
 def read(root: Path | str) -> Study:
     """The study in a results folder; raises StoreError when `root` is not one."""
-    return group(store.load(Path(root)))
+    return group(*recorded(Path(root)))
 
 
-def group(results: store.Results) -> Study:
+def recorded(root: Path) -> tuple[list[store.CellInfo], dict[str, Run]]:
+    """Every cell of a folder, and by its id what its rows say, if they say anything."""
+    plan = store.read_plan(root)
+    cells: dict[str, store.CellInfo] = {}
+    found: dict[str, Run] = {}
+    for batch in store.batches(plan.cells):
+        for cell, run in rows.runs(batch):
+            cells[cell.id] = cell
+            if run is not None:
+                found[cell.id] = run
+    return [*(cells[cell.id] for cell in plan.cells), *plan.damaged], found
+
+
+def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
     """Group finished cells into lines; every other cell is kept with its cause."""
-    rows = {event: _rows(results.frame, event) for event in ("eval", "final", "episode")}
-    rows |= {event: _rows(results.frame, event) for event in ("regret", "end")}
     left: list[Left] = []
     families: dict[str, list[store.CellInfo]] = defaultdict(list)
     versions: dict[str, Counter[str]] = defaultdict(Counter)
     notices, resumed = [], []
-    for cell in results.cells:
-        is_bandit = cell.config.get("kind") == "bandit"
-        out = _left(cell, rows["regret" if is_bandit else "eval"].get(cell.id))
+    for cell in cells:
+        out = _left(cell, runs.get(cell.id))
         if out is not None:
             left.append(out)
             continue
         families[names.family(cell.config)].append(cell)
-        title = names.title(cell.config)
-        notices += [f"{title}: {printable(notice)}" for notice in cell.notices]
-        if any(CONTINUED in notice for notice in cell.notices):
-            resumed.append(title)
+        if cell.notices:
+            title = names.title(cell.config)
+            notices += [f"{title}: {printable(notice)}" for notice in cell.notices]
+            if any(CONTINUED in notice for notice in cell.notices):
+                resumed.append(title)
         for part, version in _versions(cell.environment):
             versions[part][version] += 1
-    named = names.of_families([cells[0].config for cells in families.values()])
+    named = names.of_families([alike[0].config for alike in families.values()])
     lines, bandits = [], []
     notes: dict[tuple[str, str], None] = {}
-    for cells, name in zip(families.values(), named, strict=True):
-        said = [printable(text) for cell in cells for text in cell.summary.get("notes") or ()]
+    for alike, name in zip(families.values(), named, strict=True):
+        said = [printable(text) for cell in alike for text in cell.summary.get("notes") or ()]
         notes |= dict.fromkeys((name.task, text) for text in said)
-        if cells[0].config["kind"] == "bandit":
-            bandits.append(_bandit(name, cells, rows))
+        if alike[0].config["kind"] == "bandit":
+            bandits.append(_bandit(name, alike, runs))
         else:
-            lines.append(_line(name, cells, rows))
+            lines.append(_line(name, alike, runs))
     return Study(lines, bandits, left, dict(versions), notices, list(notes), resumed)
 
 
@@ -203,90 +209,52 @@ def _versions(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
 # --- cells to lines -----------------------------------------------------------------------------
 
 
-Rows = dict[str, pl.DataFrame]  # of one event, by cell
-
-
-def _rows(frame: pl.DataFrame, event: str) -> Rows:
-    """The rows of one event by cell, with the columns that some of them have a value in."""
-    if "event" not in frame.columns:
-        return {}
-    rows = frame.filter(pl.col("event") == event)
-    rows = rows.select(column for column in rows if column.null_count() < rows.height)
-    parts = rows.partition_by("cell", as_dict=True) if rows.height else {}
-    return {str(key[0]): part for key, part in parts.items()}
-
-
-def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
-    """A column as numbers, NaN where there is none."""
-    if column not in rows.columns:
-        return np.full(rows.height, np.nan)
-    return rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def _line(name: Name, cells: Sequence[store.CellInfo], rows: dict[str, Rows]) -> Line:
+def _line(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -> Line:
     """Runs side by side, at the steps they all were evaluated at."""
-    runs = [rows["eval"][cell.id].unique("step", keep="last").sort("step") for cell in cells]
-    steps = runs[0]["step"].to_numpy()
-    for run in runs[1:]:
-        steps = np.intersect1d(steps, run["step"].to_numpy())
-    runs = [run.filter(pl.col("step").is_in(steps)) for run in runs]
-
-    def column(name: str) -> np.ndarray:
-        return np.stack([_numbers(run, name) for run in runs], axis=-1)
-
-    success = column("success")
+    found: list[rows.Evaluations] = [runs[cell.id] for cell in cells]
+    steps = found[0].steps
+    for run in found[1:]:
+        if not np.array_equal(steps, run.steps):
+            steps = np.intersect1d(steps, run.steps)
+    found = [run.at(steps) for run in found]
+    success = np.stack([run.success for run in found], axis=-1)
     return Line(
         name,
         cells[0].config,
         steps,
-        column("return"),
+        np.stack([run.returns for run in found], axis=-1),
         None if np.isnan(success).any() else success,
-        np.nan_to_num(column("labels")),
-        np.stack([_training(rows["episode"].get(cell.id), steps) for cell in cells], axis=-1),
-        _last([rows["final"].get(cell.id) for cell in cells]),
+        np.nan_to_num(np.stack([run.labels for run in found], axis=-1)),
+        np.stack([run.training for run in found], axis=-1),
+        _last([run.last for run in found]),
     )
 
 
-def _training(episodes: pl.DataFrame | None, steps: np.ndarray) -> np.ndarray:
-    """Mean return of the episodes that ended after one evaluation and up to the next, [E]."""
-    if episodes is None:
-        return np.full(len(steps), np.nan)
-    ends, returns = _numbers(episodes, "step"), _numbers(episodes, "return")
-    place = np.searchsorted(steps, ends)
-    inside = (place < len(steps)) & np.isfinite(returns)
-    place = place[inside]
-    number = np.bincount(place, minlength=len(steps))
-    total = np.bincount(place, weights=returns[inside], minlength=len(steps))
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _last(runs: Sequence[pl.DataFrame | None]) -> dict[str, np.ndarray]:
+def _last(runs: Sequence[dict[str, float] | None]) -> dict[str, np.ndarray]:
     """What the last evaluation of each run says; empty unless every run has one."""
     known = [run for run in runs if run is not None]
     if len(known) < len(runs):
         return {}
-    columns = ("return", "success", "episodes")
-    found = {c: np.array([_numbers(run, c)[-1] for run in known]) for c in columns}
+    found = {column: np.array([run[column] for run in known]) for column in rows.LAST}
     return {column: values for column, values in found.items() if not np.isnan(values).any()}
 
 
-def _bandit(name: Name, cells: Sequence[store.CellInfo], rows: dict[str, Rows]) -> Bandit:
+def _bandit(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -> Bandit:
     """Repetitions side by side, those of several seeds joined."""
-    parts = [rows["regret"][cell.id].sort("t", "repetition") for cell in cells]
-    duels = parts[0]["t"].unique().sort().to_numpy()
+    parts: list[rows.Duels] = [runs[cell.id] for cell in cells]
     regret = {
-        name: np.concatenate([p[name].to_numpy().reshape(len(duels), -1) for p in parts], axis=1)
-        for name in parts[0].columns
-        if name not in KEYS and all(_is_defined(part[name]) for part in parts)
+        name: np.concatenate([part.regret[name] for part in parts], axis=1)
+        for name in parts[0].regret
+        if all(name in part.regret for part in parts)
     }
-    ends = [rows["end"][cell.id] for cell in cells if cell.id in rows["end"]]
-    known = {key: np.concatenate([_numbers(end, key) for end in ends]) for key in ENDS if ends}
+    ends = [part.ends for part in parts if part.ends]
+    known = {key: np.concatenate([end[key] for end in ends]) for key in rows.ENDS if ends}
     rates = [r for cell in cells if (r := cell.summary.get("duels_per_second"))]
     facts = cells[0].summary
     return Bandit(
         name,
         cells[0].config,
-        duels,
+        parts[0].duels,
         regret,
         {key: float(np.nanmean(v)) for key, v in known.items() if not np.isnan(v).all()},
         float(np.mean(rates)) if rates else None,
@@ -295,7 +263,7 @@ def _bandit(name: Name, cells: Sequence[store.CellInfo], rows: dict[str, Rows]) 
     )
 
 
-def _left(cell: store.CellInfo, rows: pl.DataFrame | None) -> Left | None:
+def _left(cell: store.CellInfo, run: Run | None) -> Left | None:
     """Why a cell cannot be used; None for a finished, whole one."""
     status, cause = str(cell.status), cell.problem or ""
     if cell.failure:
@@ -303,19 +271,14 @@ def _left(cell: store.CellInfo, rows: pl.DataFrame | None) -> Left | None:
         if cell.failure.get("command"):
             cause += f" (repeat: {cell.failure['command']})"
     elif status == "done":
-        if cell.problem or rows is None:
+        if cell.problem or run is None:
             status, cause = "unreadable", cause or "its metrics hold no evaluation and no regret"
         else:
-            progress, goal = ("t", "horizon") if "t" in rows.columns else ("step", "steps")
-            reached, planned = int(rows[progress].to_numpy().max()), cell.config.get(goal)
-            if reached == planned:
+            goal = "horizon" if isinstance(run, rows.Duels) else "steps"
+            planned = cell.config.get(goal)
+            if run.reached == planned:
                 return None
-            status, cause = "ended early", f"its last row is at {reached} of {planned}"
+            status, cause = "ended early", f"its last row is at {run.reached} of {planned}"
     return Left(
         cell.id, names.title(cell.config) or cell.id, status, printable(" ".join(cause.split()))
     )
-
-
-def _is_defined(column: pl.Series) -> bool:
-    """Whether a regret has a value everywhere; some have none without a Condorcet winner."""
-    return column.dtype.is_float() and not column.has_nulls() and not column.is_nan().any()

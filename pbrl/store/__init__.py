@@ -5,20 +5,23 @@ Nothing here imports torch, polars or numpy before a cell is written or rows are
 
 from pbrl.store.cell import Cell, FailureKind, Status, cell_id, identity
 from pbrl.store.lease import LeaseLost, Locked
+from pbrl.store.provenance import changed
 from pbrl.store.results import (
+    Batch,
     CellInfo,
     Plan,
     Results,
+    batches,
     labels,
     load,
     look,
-    outdated,
     read_plan,
     title,
     write_plan,
 )
 
 __all__ = [
+    "Batch",
     "Cell",
     "CellInfo",
     "FailureKind",
@@ -27,12 +30,13 @@ __all__ = [
     "Plan",
     "Results",
     "Status",
+    "batches",
     "cell_id",
+    "changed",
     "identity",
     "labels",
     "load",
     "look",
-    "outdated",
     "read_plan",
     "title",
     "write_plan",

@@ -24,10 +24,12 @@ import pbrl
 from pbrl.errors import Damaged, StoreError
 from pbrl.store import atomic, checkpoint, frames, inputs, journal
 from pbrl.store.lease import Lease, holder
-from pbrl.store.provenance import changed, changed_packages, circumstances, code, environment
+from pbrl.store.provenance import changed, changed_packages, circumstances, environment
 
 Status = Literal["done", "running", "failed", "missing"]
 FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug"]
+SCHEMA = 2  # of the manifest
+METRICS = "metrics.parquet"
 UNFINISHED = ("checkpoints", "journal.jsonl", "failure.json")  # what a done cell has no use for
 AXES = ("algorithm", "method", "problem", "env", "teacher")
 _log = logging.getLogger("pbrl")
@@ -98,26 +100,20 @@ class Cell:
             return "running"
         return "failed" if atomic.is_there(self.path / "failure.json") else "missing"
 
-    def damage(self) -> str | None:
-        """Of a cell that is done: what is not as its manifest says; None when all is.
+    def check(self, manifest: dict[str, Any], *, weights: bool = True) -> bytes:
+        """The Parquet file of a cell that is done; `weights` are checked, else by size alone.
 
-        Raises StoreError for what cannot be read, which says nothing about it.
+        Raises Damaged unless every file is as the manifest says, StoreError for what cannot be
+        read, which says nothing about it.
         """
-        try:
-            self.check(self.whole_manifest())
-        except Damaged as error:
-            return str(error)
-        return None
-
-    def check(self, manifest: dict[str, Any], *, weights: bool = True) -> None:
-        """Raise Damaged unless every file is as the manifest says; `weights` else by size alone."""
         for name, seal in manifest["files"].items():
-            content = weights or not name.startswith("weights/")
-            atomic.check(self.path / name, seal, content=content)
+            if name != METRICS:
+                atomic.check(self.path / name, seal, content=weights)
+        return atomic.read_checked(self.path / METRICS, manifest["files"][METRICS])
 
     def discard(self) -> None:
         """Take back that a cell is done, with what it gave, so that it is computed again."""
-        for name in ("manifest.json", "metrics.parquet", "weights"):
+        for name in ("manifest.json", METRICS, "weights"):
             atomic.remove(self.path / name)
 
     def _is_running(self) -> bool:
@@ -139,32 +135,29 @@ class Cell:
         return None
 
     def manifest(self) -> dict[str, Any] | None:
-        """summary, seconds, environment, files of a finished cell; None when there is none to read.
-
-        `damage` tells why.
-        """
+        """What `whole_manifest` gives; None when that is not there, or cannot be read."""
         try:
             return self.whole_manifest()
         except StoreError:
             return None
 
     def whole_manifest(self) -> dict[str, Any]:
-        """The manifest; raises Damaged when it is missing, torn, changed or another cell's."""
+        """Summary, seconds, environment, files and rows of a cell that is done.
+
+        Raises Damaged when it is missing, torn, changed or not this cell's, else StoreError.
+        """
         path = self.path / "manifest.json"
         manifest = atomic.read_sealed(path)
         if manifest.get("id") != self.id:
             raise Damaged(f"{path} is that of {manifest.get('id', 'no cell')}, not of {self.id}")
+        if manifest.get("schema") != SCHEMA:
+            raise Damaged(f"{path} is of another version of pbrl")
         return manifest
 
-    def cure(self) -> list[str]:
+    def cure(self, failure: dict[str, Any]) -> list[str]:
         """What is not as it was when the cell failed, so that it may succeed now."""
-        failure = self.failure() or {}
         then, now = failure.get("circumstances", {}), circumstances(self.config)
         return sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
-
-    def outdated(self) -> list[str]:
-        """Of a cell that is done: the files of code that are not as they were; [] when none."""
-        return changed((self.manifest() or {}).get("environment", {}), code())
 
     def progress(self) -> dict[str, Any] | None:
         """step (for a bandit: repetitions) so far, and of the newest checkpoint; None at first."""
@@ -364,9 +357,9 @@ class Cell:
         seal = self._rows().sync()
         with self._held().publishing():
             atomic.check(self.path / "journal.jsonl", seal)
-            rows, _ = journal.read(self.path / "journal.jsonl")
-            atomic.write_file(self.path / "metrics.parquet", frames.to_parquet(rows))
-        files = {"metrics.parquet": atomic.seal_of(self.path / "metrics.parquet")}
+            frame = frames.from_rows(journal.read(self.path / "journal.jsonl")[0])
+            atomic.write_file(self.path / METRICS, frames.to_parquet(frame))
+        files = {METRICS: atomic.seal_of(self.path / METRICS)}
         if weights is not None:
             target = self.path / "weights"
             temp = atomic.temporary(target)
@@ -375,25 +368,18 @@ class Cell:
             self._publish(temp, target)
             files |= {f"weights/{name}": seal for name, seal in seals.items()}
         manifest = {
-            "schema": 1,
+            "schema": SCHEMA,
             "id": self.id,
             "seconds": self.seconds,
             "summary": summary,
             "notices": self.notices,
             "environment": environment() | {"device": self.config.get("device", "cpu")},
             "files": files,
+            "rows": {"number": frame.height, "columns": frames.types(frame)},
         }
         with self._held().publishing():
             atomic.write_file(self.path / "manifest.json", atomic.sealed(manifest))
         self._tidy()
-
-    def metrics(self) -> bytes:
-        """The Parquet file of a finished cell; raises Damaged unless it is as it was written."""
-        seal = self.whole_manifest()["files"]["metrics.parquet"]
-        data = atomic.read_file(self.path / "metrics.parquet")
-        if sha256(data).hexdigest() != seal["sha256"]:
-            raise Damaged(f"{self.path / 'metrics.parquet'} changed while it was read")
-        return data
 
     def weights(self) -> Any:
         """What a finished cell learned; raises Damaged, or StoreError when there is none."""

@@ -1,6 +1,7 @@
 """Rows as a polars frame and as Parquet: equal rows give equal bytes."""
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pbrl.errors import CellError
@@ -44,8 +45,20 @@ def _type(key: str, values: list[Any]) -> Any:
     raise CellError(f"log: column {key!r} holds {names}; expected one type in all rows")
 
 
-def to_parquet(rows: list[Row]) -> bytes:
-    """The Parquet file of these rows."""
+def types(frame: "polars.DataFrame") -> dict[str, str]:
+    """The type of each column, by name."""
+    return {name: str(dtype) for name, dtype in frame.schema.items()}
+
+
+def to_parquet(frame: "polars.DataFrame") -> bytes:
+    """The Parquet file of a frame."""
     buffer = io.BytesIO()
-    from_rows(rows).write_parquet(buffer, compression="zstd")
+    frame.write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def from_parquet(files: Sequence[bytes]) -> "polars.DataFrame":
+    """The rows of Parquet files that have the same columns, one file after the other."""
+    import polars
+
+    return polars.scan_parquet(list(files)).collect()

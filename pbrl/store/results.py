@@ -1,16 +1,16 @@
 """A results folder as a whole: its plan, and every cell's rows with what is wrong named."""
 
-import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pbrl.errors import CellError, Damaged, StoreError
 from pbrl.store import atomic, frames, inputs, journal
 from pbrl.store.cell import Cell, Status
 from pbrl.store.lease import guard
-from pbrl.store.provenance import changed, source_digest
+from pbrl.store.provenance import source_digest
 
 if TYPE_CHECKING:
     import polars
@@ -57,6 +57,12 @@ class Plan:
     """paths of the plug-ins of the last run"""
     damaged: list[CellInfo] = field(default_factory=list)
     """the plan itself, and folders that do not say which cell they are"""
+
+    def code(self) -> dict[str, Any]:
+        """Digests of the source and of the plug-ins of the last run as they are now."""
+        now = {Path(path).name: inputs.content(Path(path)) for path in self.plugins}
+        found = {name: digest for name, digest in now.items() if digest is not None}
+        return {"source": source_digest(), "plugins": found}
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -164,41 +170,94 @@ def read_plan(root: Path) -> Plan:
 
 def look(cell: Cell) -> CellInfo:
     """What a cell's folder says of it, raising nothing: seals are checked, weights by size."""
+    return _look(cell)[0]
+
+
+def _look(cell: Cell) -> tuple[CellInfo, "_Metrics | None"]:
+    """The same, and what a finished cell recorded, as it was checked."""
     try:
         status = cell.status()
         if status != "done":
             failure = cell.failure() if status == "failed" else None
-            return CellInfo(cell.id, cell.config, status, failure=failure, progress=cell.progress())
+            progress = cell.progress()
+            return CellInfo(cell.id, cell.config, status, failure=failure, progress=progress), None
         manifest = cell.whole_manifest()
-        cell.check(manifest, weights=False)
+        data = cell.check(manifest, weights=False)
         if not cell.is_known():
             raise Damaged(f"{cell.path / 'config.json'} is missing, torn or changed")
-        return CellInfo(
-            cell.id,
-            cell.config,
-            status,
-            summary=manifest["summary"],
-            environment=manifest["environment"],
-            seconds=manifest["seconds"],
-            notices=tuple(manifest["notices"]),
-        )
     except Damaged as error:
         problem = f"{error}; run the suite again to mend it"
-        return CellInfo(cell.id, cell.config, "damaged", problem=problem)
+        return CellInfo(cell.id, cell.config, "damaged", problem=problem), None
     except StoreError as error:
-        return CellInfo(cell.id, cell.config, "unreadable", problem=str(error))
+        return CellInfo(cell.id, cell.config, "unreadable", problem=str(error)), None
+    info = CellInfo(
+        cell.id,
+        cell.config,
+        status,
+        summary=manifest["summary"],
+        environment=manifest["environment"],
+        seconds=manifest["seconds"],
+        notices=tuple(manifest["notices"]),
+    )
+    rows = manifest["rows"]
+    return info, _Metrics(data, rows["number"], tuple(rows["columns"].items()))
 
 
-def outdated(info: CellInfo, plan: Plan) -> list[str]:
-    """The code of a finished cell that is not as it was: "pbrl", plug-ins by their file's name."""
-    if info.status != "done":
-        return []
-    now = {Path(path).name: inputs.content(Path(path)) for path in plan.plugins}
-    found = {name: digest for name, digest in now.items() if digest is not None}
-    return changed(info.environment, {"source": source_digest(), "plugins": found})
+class _Metrics(NamedTuple):
+    data: bytes
+    rows: int
+    columns: tuple[tuple[str, str], ...]
 
 
 # --- rows ---------------------------------------------------------------------------------------
+
+ROWS = 100_000  # that are read in one go
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some cells and their rows, one cell's after the other's; `counts` says how many each has."""
+
+    cells: list[CellInfo]
+    counts: list[int]
+    frame: "polars.DataFrame"
+
+
+def batches(cells: Iterable[Cell]) -> Iterator[Batch]:
+    """Every cell with its rows, in no certain order: those of equal columns are read together.
+
+    A cell that is not done has the rows of its journal. Memory does not grow with their number.
+    """
+    waiting: dict[Any, list[tuple[CellInfo, _Metrics]]] = defaultdict(list)
+    for cell in cells:
+        info, metrics = _look(cell)
+        if metrics is None or not metrics.rows:
+            yield _unfinished(cell, info)
+            continue
+        alike = waiting[metrics.columns]
+        alike.append((info, metrics))
+        if sum(one.rows for _, one in alike) >= ROWS:
+            yield _finished(alike)
+            alike.clear()
+    yield from (_finished(alike) for alike in waiting.values() if alike)
+
+
+def _finished(alike: list[tuple[CellInfo, _Metrics]]) -> Batch:
+    frame = frames.from_parquet([metrics.data for _, metrics in alike])
+    return Batch([info for info, _ in alike], [metrics.rows for _, metrics in alike], frame)
+
+
+def _unfinished(cell: Cell, info: CellInfo) -> Batch:
+    rows: list[dict[str, Any]] = []
+    if info.status not in ("done", "damaged", "unreadable"):
+        try:
+            rows, damaged = journal.read(cell.path / "journal.jsonl")
+            if damaged:
+                info = replace(info, problem=f"journal.jsonl: {damaged} damaged lines left out")
+            return Batch([info], [len(rows)], frames.from_rows(rows))
+        except (StoreError, CellError) as error:
+            info = replace(info, problem=f"{error}")
+    return Batch([info], [0], frames.from_rows([]))
 
 
 def load(root: Path) -> Results:
@@ -209,32 +268,17 @@ def load(root: Path) -> Results:
     import polars
 
     plan = read_plan(root)
-    infos, loaded = [], []
-    for cell in plan.cells:
-        info, frame = _load_cell(cell)
-        infos.append(info)
-        if frame is not None and frame.height:
-            loaded.append(_labeled(info, frame))
-    infos += plan.damaged
-    if not loaded:
-        return Results(infos, polars.DataFrame())
-    return Results(infos, polars.concat(loaded, how="diagonal_relaxed"))
-
-
-def _load_cell(cell: Cell) -> tuple[CellInfo, "polars.DataFrame | None"]:
-    import polars
-
-    info = look(cell)
-    if info.status in ("damaged", "unreadable"):
-        return info, None
-    try:
-        if info.status == "done":
-            return info, polars.read_parquet(io.BytesIO(cell.metrics()))
-        rows, damaged = journal.read(cell.path / "journal.jsonl")
-        problem = f"journal.jsonl: {damaged} damaged lines left out" if damaged else None
-        return replace(info, problem=problem), frames.from_rows(rows)
-    except (StoreError, CellError) as error:
-        return replace(info, problem=f"{error}"), None
+    found: dict[str, tuple[CellInfo, polars.DataFrame | None]] = {}
+    for batch in batches(plan.cells):
+        start = 0
+        for info, rows in zip(batch.cells, batch.counts, strict=True):
+            part = _labeled(info, batch.frame[start : start + rows]) if rows else None
+            found[info.id] = info, part
+            start += rows
+    infos = [found[cell.id][0] for cell in plan.cells]
+    loaded = [part for cell in plan.cells if (part := found[cell.id][1]) is not None]
+    frame = polars.concat(loaded, how="diagonal_relaxed") if loaded else polars.DataFrame()
+    return Results([*infos, *plan.damaged], frame)
 
 
 def _labeled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":

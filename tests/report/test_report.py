@@ -23,7 +23,7 @@ from pbrl import report, store
 from pbrl.errors import ConfigError, StoreError
 from pbrl.report import figures, formats, names, scores, style, tables
 from pbrl.report.page import write as write_page
-from pbrl.report.study import Study, group, read
+from pbrl.report.study import Study, group, read, recorded
 from tests.report import report_folders as folders
 
 
@@ -442,24 +442,23 @@ def test_mixed_versions_are_named(complete: Path) -> None:
 
 
 def test_versions_are_read_from_the_manifests(complete: Path) -> None:
-    results = store.load(complete)
-    other = dataclasses.replace(results.cells[0], environment={"pbrl": "0.0.9", "source": "f" * 64})
-    study = group(store.Results([other, *results.cells[1:]], results.frame))
+    cells, runs = recorded(complete)
+    other = dataclasses.replace(cells[0], environment={"pbrl": "0.0.9", "source": "f" * 64})
+    study = group([other, *cells[1:]], runs)
     assert any("1 cell 0.0.9 ffffffff" in text for text in study.problems())
 
 
 def test_plug_ins_and_other_versions_within_a_cell_are_mixtures(
     complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = store.load(complete)
-    one, two, *rest = results.cells
+    (one, two, *rest), runs = recorded(complete)
     one = dataclasses.replace(one, environment=one.environment | {"plugins": {"own.py": "a" * 64}})
     two = dataclasses.replace(
         two,
         environment=two.environment | {"plugins": {"own.py": "b" * 64}},
         notices=("continued from step 5 with other versions: torch 2.13 after 2.12",),
     )
-    study = group(store.Results([one, two, *rest], results.frame))
+    study = group([one, two, *rest], runs)
     expected = (
         "Mixed versions of own.py: 1 cell aaaaaaaa, 1 cell bbbbbbbb",
         "Mixed within 1 cell, continued with other versions: sac on walker-walk seed 1",
