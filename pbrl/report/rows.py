@@ -6,6 +6,7 @@ costs as much for the rows of one cell as for those of a hundred.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -72,82 +73,67 @@ Run = Evaluations | Duels
 
 def runs(batch: store.Batch) -> Iterator[tuple[store.CellInfo, Run | None]]:
     """Each cell of a batch with what its rows say; None without an evaluation or a regret."""
-    parts = {e: _Part(batch, e) for e in ("eval", "final", "episode", "regret", "end")}
+    columns = {c.name: _numbers(c) for c in batch.frame if c.dtype.is_numeric()}
+    owners = np.repeat(np.arange(len(batch.cells)), batch.counts)
+    parts = {}
+    for event in ("eval", "final", "episode", "regret", "end"):
+        chosen = np.zeros(0, int)
+        if batch.frame.schema.get("event") == pl.String:
+            chosen = (batch.frame["event"] == event).arg_true().to_numpy()
+        starts = np.searchsorted(owners[chosen], np.arange(len(batch.cells) + 1))
+        parts[event] = [chosen[start:end] for start, end in pairwise(starts)]
     for number, cell in enumerate(batch.cells):
-        one = {event: part.of(number) for event, part in parts.items()}
+        rows = {event: _Rows(columns, part[number]) for event, part in parts.items()}
         made = _duels if cell.config.get("kind") == "bandit" else _evaluations
-        yield cell, made(one)
-
-
-class _Part:
-    """The rows of one event of a batch, as columns of numbers."""
-
-    def __init__(self, batch: store.Batch, event: str) -> None:
-        frame, owners = batch.frame.clear(), np.zeros(0, int)
-        if frame.schema.get("event") == pl.String:
-            chosen = (batch.frame["event"] == event).fill_null(False)
-            frame = batch.frame.filter(chosen)
-            owners = np.repeat(np.arange(len(batch.cells)), batch.counts)[chosen.to_numpy()]
-        self.starts = np.searchsorted(owners, np.arange(len(batch.cells) + 1))
-        self.columns = {c.name: _numbers(c) for c in frame if c.dtype.is_numeric()}
-        types = frame.schema.items()
-        self.regrets = [name for name, kind in types if name not in KEYS and kind.is_float()]
-
-    def of(self, number: int) -> "_Rows | None":
-        """The rows of one cell, None when it has none."""
-        start, end = self.starts[number : number + 2]
-        return _Rows(self, slice(start, end)) if start < end else None
+        yield cell, made(**rows)
 
 
 def _numbers(column: pl.Series) -> np.ndarray:
     """A column as numbers, NaN where there is none; steps and times are whole."""
-    if column.name in KEYS and column.dtype.is_integer() and not column.null_count():
-        return column.to_numpy()
-    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    found = column.to_numpy()
+    return found if column.name in KEYS else found.astype(float, copy=False)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    part: _Part
-    place: slice
+    """The rows of one event of one cell."""
+
+    columns: dict[str, np.ndarray]
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
 
     def __getitem__(self, column: str) -> np.ndarray:
-        if column not in self.part.columns:
-            return np.full(self.place.stop - self.place.start, np.nan)
-        return self.part.columns[column][self.place]
+        found = self.columns.get(column)
+        return np.full(len(self), np.nan) if found is None else found[self.places]
 
 
-def _evaluations(rows: dict[str, _Rows | None]) -> Evaluations | None:
-    found, episodes, final = rows["eval"], rows["episode"], rows["final"]
-    if found is None:
+def _evaluations(eval: _Rows, episode: _Rows, final: _Rows, **_: _Rows) -> Evaluations | None:
+    if not len(eval):
         return None
-    steps, place = np.unique(found["step"][::-1], return_index=True)
-    place = len(found["step"]) - 1 - place  # the last row of each step
-    number: np.ndarray = np.zeros(len(steps))
-    earned: np.ndarray = number
-    if episodes is not None:
-        each, at = episodes["return"], np.searchsorted(steps, episodes["step"])
-        inside = (at < len(steps)) & np.isfinite(each)
-        number, earned = (
-            np.bincount(at[inside], weights=weights[inside], minlength=len(steps))
-            for weights in (np.ones(len(at)), each)
-        )
-    last = None if final is None else {name: float(final[name][-1]) for name in LAST}
-    returns, success, labels = (found[name][place] for name in ("return", "success", "labels"))
-    return Evaluations(steps, returns, success, labels, number, earned, last)
+    steps, place = np.unique(eval["step"][::-1], return_index=True)
+    place = len(eval) - 1 - place  # the last row of each step
+    returns, success, labels = (eval[name][place] for name in ("return", "success", "labels"))
+    each, at = episode["return"], np.searchsorted(steps, episode["step"])
+    inside = (at < len(steps)) & np.isfinite(each)
+    episodes, earned = (
+        np.bincount(at[inside], weights=weights[inside], minlength=len(steps))
+        for weights in (np.ones(len(at)), each)
+    )
+    last = {name: float(final[name][-1]) for name in LAST} if len(final) else None
+    return Evaluations(steps, returns, success, labels, episodes, earned, last)
 
 
-def _duels(rows: dict[str, _Rows | None]) -> Duels | None:
-    found, ends = rows["regret"], rows["end"]
-    if found is None:
+def _duels(regret: _Rows, end: _Rows, **_: _Rows) -> Duels | None:
+    if not len(regret):
         return None
-    times = found["t"]
-    order = np.lexsort((found["repetition"], times))
+    times = regret["t"]
+    order = np.lexsort((regret["repetition"], times))
     duels = np.unique(times)
-    regret = {}
-    for name in found.part.regrets:
-        values = found[name]
-        if not np.isnan(values).any():  # some have none without a Condorcet winner
-            regret[name] = values[order].reshape(len(duels), -1)
-    known = {} if ends is None else {name: ends[name].astype(float) for name in ENDS}
-    return Duels(duels, regret, known)
+    known = {
+        name: values[order].reshape(len(duels), -1)
+        for name in regret.columns
+        if name not in (*KEYS, *ENDS) and not np.isnan(values := regret[name]).any()
+    }
+    return Duels(duels, known, {name: end[name] for name in ENDS} if len(end) else {})
