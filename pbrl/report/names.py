@@ -58,7 +58,7 @@ def joined(learner: str, teacher: str, setting: str = "") -> str:
 def family(config: dict[str, Any]) -> str:
     """The same text for cells that are runs of one line."""
     config = without_places(config)
-    return _text([config.get("kind"), _task(config), _learner(config), _teacher(config),
+    return canonical([config.get("kind"), _task(config), _learner(config), _teacher(config),
                   _setting(config)])  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def of_families(configs: Sequence[dict[str, Any]]) -> list[Name]:
     configs = [without_places(config) for config in configs]
     labels = [store.labels(config) for config in configs]
     kinds = [str(config.get("kind")) for config in configs]
-    places = [(kind, _text(_task(config))) for kind, config in zip(kinds, configs, strict=True)]
+    places = [(kind, canonical(_task(config))) for kind, config in zip(kinds, configs, strict=True)]
     known = [label["task"] for label in labels]
     tasks = _told_apart(known, [(k, _task(c)) for k, c in zip(kinds, configs, strict=True)])
     learners = _shown(places, [x["learner"] for x in labels], [_learner(c) for c in configs])
@@ -138,7 +138,7 @@ def _shown(places: Sequence[Hashable], labels: Sequence[str], flats: Sequence[Fl
         # Different labels on different tasks stand for what differs between them, if anything does.
         alike = defaultdict(list)
         for i in members:
-            alike[_text(_kept(flats[i], varied))].append(i)
+            alike[canonical(_kept(flats[i], varied))].append(i)
         for group in alike.values():
             if len({labels[i] for i in group}) > 1:
                 varied |= _differing([0] * len(group), [flats[i] for i in group])
@@ -146,8 +146,8 @@ def _shown(places: Sequence[Hashable], labels: Sequence[str], flats: Sequence[Fl
             identities[i] = _kept(flats[i], varied)
     first: dict[str, str] = {}
     for identity, label in zip(identities, labels, strict=True):
-        first.setdefault(_text(identity), label)
-    return _told_apart([first[_text(x)] for x in identities], [("", x) for x in identities])
+        first.setdefault(canonical(identity), label)
+    return _told_apart([first[canonical(x)] for x in identities], [("", x) for x in identities])
 
 
 def _kept(one: Flat, keys: Iterable[str]) -> Flat:
@@ -163,7 +163,7 @@ def _differing(groups: Sequence[Hashable], flats: Sequence[Flat]) -> set[str]:
     for alike in members.values():
         keys = {key for one in alike for key in one}
         for key in keys - found:
-            if len({_text([one[key]] if key in one else []) for one in alike}) > 1:
+            if len({canonical([one[key]] if key in one else []) for one in alike}) > 1:
                 found.add(key)
     return found
 
@@ -177,7 +177,7 @@ def _told_apart(labels: Sequence[str], whole: Sequence[tuple[str, Flat]]) -> lis
     for members in groups.values():
         flats = [whole[i][1] for i in members]
         keys = _differing([0] * len(members), flats)
-        identities = {_text(one) for one in flats}
+        identities = {canonical(one) for one in flats}
         if len({one.get("name") for one in flats}) == len(identities):
             keys &= {"name"}
         for i, one in zip(members, flats, strict=True):
@@ -188,7 +188,7 @@ def _told_apart(labels: Sequence[str], whole: Sequence[tuple[str, Flat]]) -> lis
 
 def _added(settings: Flat) -> str:
     """Such as `steps=300, query=entropy`: a value as it stands in a suite file."""
-    shown = {k: v if isinstance(v, str) else _text(v) for k, v in settings.items()}
+    shown = {k: v if isinstance(v, str) else canonical(v) for k, v in settings.items()}
     digest = re.compile(r"[0-9a-f]{64}")  # of an input file; the first digits tell it apart
     return ", ".join(
         f"{printable(key)}={printable(value[:8] if digest.fullmatch(value) else value)}"
@@ -196,7 +196,8 @@ def _added(settings: Flat) -> str:
     )
 
 
-def _text(value: Any) -> str:
+def canonical(value: Any) -> str:
+    """The one JSON text of a value."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 

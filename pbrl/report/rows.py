@@ -16,6 +16,7 @@ from pbrl import store
 KEYS = ("cell", "kind", "task", "learner", "teacher", "seed", "event", "step", "repetition", "t")
 ENDS = ("resets", "correct", "samples", "delay", "false_alarms", "missed", "policy_regret")
 LAST = ("return", "success", "episodes")
+COLUMNS = {"online": ("event", "step", "labels", *LAST)}  # those shown; of a bandit all are
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ Run = Evaluations | Duels
 
 def runs(batch: store.Batch) -> Iterator[tuple[store.CellInfo, Run | None]]:
     """Each cell of a batch with what its rows say; None without an evaluation or a regret."""
-    columns = {c.name: _numbers(c) for c in batch.frame if c.dtype.is_numeric()}
+    columns = {
+        c.name: _numbers(c) for c in batch.frame if c.dtype.is_numeric() or c.dtype == pl.Boolean
+    }
     owners = np.repeat(np.arange(len(batch.cells)), batch.counts)
     parts = {}
     for event in ("eval", "final", "episode", "regret", "end"):
@@ -90,8 +93,9 @@ def runs(batch: store.Batch) -> Iterator[tuple[store.CellInfo, Run | None]]:
 
 def _numbers(column: pl.Series) -> np.ndarray:
     """A column as numbers, NaN where there is none; steps and times are whole."""
-    found = column.to_numpy()
-    return found if column.name in KEYS else found.astype(float, copy=False)
+    if column.name in KEYS:
+        return column.to_numpy()
+    return column.cast(pl.Float64).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,14 @@ class _Rows:
 
 
 def _evaluations(eval: _Rows, episode: _Rows, final: _Rows, **_: _Rows) -> Evaluations | None:
-    if not len(eval):
+    if not len(eval) or "step" not in eval.columns:
         return None
-    steps, place = np.unique(eval["step"][::-1], return_index=True)
-    place = len(eval) - 1 - place  # the last row of each step
-    returns, success, labels = (eval[name][place] for name in ("return", "success", "labels"))
+    steps = eval["step"]
+    returns, success, labels = (eval[name] for name in ("return", "success", "labels"))
+    if not (steps[1:] > steps[:-1]).all():
+        steps, place = np.unique(steps[::-1], return_index=True)
+        place = len(returns) - 1 - place  # the last row of each step
+        returns, success, labels = (values[place] for values in (returns, success, labels))
     each, at = episode["return"], np.searchsorted(steps, episode["step"])
     inside = (at < len(steps)) & np.isfinite(each)
     episodes, earned = (
@@ -126,7 +133,7 @@ def _evaluations(eval: _Rows, episode: _Rows, final: _Rows, **_: _Rows) -> Evalu
 
 
 def _duels(regret: _Rows, end: _Rows, **_: _Rows) -> Duels | None:
-    if not len(regret):
+    if not len(regret) or "t" not in regret.columns:
         return None
     times = regret["t"]
     order = np.lexsort((regret["repetition"], times))

@@ -1,5 +1,6 @@
 """A results folder as lines: the finished cells that differ only in their seed, as one array."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def recorded(root: Path) -> tuple[list[store.CellInfo], dict[str, Run]]:
     plan = store.read_plan(root)
     cells: dict[str, store.CellInfo] = {}
     found: dict[str, Run] = {}
-    for batch in store.batches(plan.cells):
+    for batch in store.batches(plan.cells, columns=rows.COLUMNS):
         for cell, run in rows.runs(batch):
             cells[cell.id] = cell
             if run is not None:
@@ -163,6 +164,7 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
     """Group finished cells into lines; every other cell is kept with its cause."""
     left: list[Left] = []
     families: dict[str, list[store.CellInfo]] = defaultdict(list)
+    environments: Counter[str] = Counter()
     versions: dict[str, Counter[str]] = defaultdict(Counter)
     notices, resumed = [], []
     for cell in cells:
@@ -176,8 +178,10 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
             notices += [f"{title}: {printable(notice)}" for notice in cell.notices]
             if any(CONTINUED in notice for notice in cell.notices):
                 resumed.append(title)
-        for part, version in _versions(cell.environment):
-            versions[part][version] += 1
+        environments[names.canonical(cell.environment)] += 1
+    for text, number in environments.items():
+        for part, version in _versions(json.loads(text)):
+            versions[part][version] += number
     named = names.of_families([alike[0].config for alike in families.values()])
     lines, bandits = [], []
     notes: dict[tuple[str, str], None] = {}
@@ -243,7 +247,7 @@ def _bandit(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -
     """Repetitions side by side, those of several seeds joined."""
     parts: list[rows.Duels] = [runs[cell.id] for cell in cells]
     regret = {
-        name: np.concatenate([part.regret[name] for part in parts], axis=1)
+        name: _joined([part.regret[name] for part in parts])
         for name in parts[0].regret
         if all(name in part.regret for part in parts)
     }
@@ -261,6 +265,11 @@ def _bandit(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -
         facts.get("lower_bound") or {},
         tuple(facts.get("changes") or ()),
     )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays [P, runs] side by side; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _left(cell: store.CellInfo, run: Run | None) -> Left | None:

@@ -57,8 +57,8 @@ def to_parquet(frame: "polars.DataFrame") -> bytes:
     return buffer.getvalue()
 
 
-def from_parquet(files: Sequence[bytes]) -> "polars.DataFrame":
-    """The rows of Parquet files that have the same columns, one file after the other."""
+def from_parquet(files: Sequence[bytes], columns: Sequence[str]) -> "polars.DataFrame":
+    """Some columns of Parquet files that all have the same, one file's rows after the other's."""
     import polars
 
-    return polars.scan_parquet(list(files)).collect()
+    return polars.scan_parquet(list(files)).select(columns).collect()

@@ -1,7 +1,8 @@
 """A results folder as a whole: its plan, and every cell's rows with what is wrong named."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -223,27 +224,44 @@ class Batch:
     frame: "polars.DataFrame"
 
 
-def batches(cells: Iterable[Cell]) -> Iterator[Batch]:
+def batches(
+    cells: Iterable[Cell], *, columns: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Batch]:
     """Every cell with its rows, in no certain order: those of equal columns are read together.
 
-    A cell that is not done has the rows of its journal. Memory does not grow with their number.
+    `columns` names those wanted of a kind of cell, all where it names none. A cell that is not done
+    has the rows of its journal. Memory does not grow with the number of cells, but for what is
+    known of each.
     """
     waiting: dict[Any, list[tuple[CellInfo, _Metrics]]] = defaultdict(list)
-    for cell in cells:
-        info, metrics = _look(cell)
-        if metrics is None or not metrics.rows:
-            yield _unfinished(cell, info)
-            continue
-        alike = waiting[metrics.columns]
-        alike.append((info, metrics))
-        if sum(one.rows for _, one in alike) >= ROWS:
-            yield _finished(alike)
-            alike.clear()
-    yield from (_finished(alike) for alike in waiting.values() if alike)
+    rows: Counter[Any] = Counter()
+    shared: dict[str, Any] = {}
+    with ThreadPoolExecutor(1) as reader:  # the next batch is read while one is worked on
+        coming: deque[Future[Batch]] = deque()
+        for cell in cells:
+            info, metrics = _look(cell)
+            if metrics is None or not metrics.rows:
+                yield _unfinished(cell, info)
+                continue
+            shared = info.environment if info.environment != shared else shared
+            info = replace(info, environment=shared)  # one, not thousands of equal ones
+            wanted = (columns or {}).get(info.config["kind"])
+            chosen = [c for c, _ in metrics.columns if wanted is None or c in wanted]
+            key = metrics.columns, tuple(chosen)
+            waiting[key].append((info, metrics))
+            rows[key] += metrics.rows
+            if rows[key] >= ROWS:
+                coming.append(reader.submit(_finished, waiting.pop(key), chosen))
+                rows[key] = 0
+                if len(coming) > 1:
+                    yield coming.popleft().result()
+        coming += [reader.submit(_finished, a, [*chosen]) for (_, chosen), a in waiting.items()]
+        while coming:
+            yield coming.popleft().result()
 
 
-def _finished(alike: list[tuple[CellInfo, _Metrics]]) -> Batch:
-    frame = frames.from_parquet([metrics.data for _, metrics in alike])
+def _finished(alike: list[tuple[CellInfo, _Metrics]], columns: list[str]) -> Batch:
+    frame = frames.from_parquet([metrics.data for _, metrics in alike], columns)
     return Batch([info for info, _ in alike], [metrics.rows for _, metrics in alike], frame)
 
 
