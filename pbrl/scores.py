@@ -23,3 +23,12 @@ def myopic_sum(values: Tensor, mask: Tensor, gamma: float) -> Tensor:
     steps_left = mask.sum(-1, keepdim=True) - mask.cumsum(-1)
     weight = torch.as_tensor(gamma, dtype=values.dtype, device=values.device)
     return masked_sum(values * weight ** steps_left.clamp(min=0), mask)
+
+
+def discounts(mask: Tensor, gamma: float) -> Tensor:
+    """gamma^t, float64 [..., T], of the t-th step that exists, t = 0..H-1: the first has weight 1.
+
+    `masked_sum(values * discounts(mask, gamma), mask)` is a discounted return.
+    """
+    steps_on = (mask.cumsum(-1) - 1).clamp(min=0)
+    return torch.as_tensor(gamma, dtype=torch.float64, device=mask.device) ** steps_on

@@ -45,6 +45,8 @@ class Segments:
     "[N, T] bool: the step exists."
     reward: Tensor | None = None
     "[N, T] float, in the environment's units, or None when hidden."
+    stage: Tensor | None = None
+    "[N, T] float in [0, 1]: how much of the task lies behind, for teachers; None when hidden."
 
     def __post_init__(self) -> None:
         steps = self.mask.shape
@@ -85,7 +87,7 @@ class Segments:
 
     def without_reward(self) -> "Segments":
         """The same segments as a learner may see them."""
-        return replace(self, reward=None)
+        return replace(self, reward=None, stage=None)
 
     def __getitem__(self, index: Any) -> "Segments":
         """Segments at `index` along the batch axis: int, slice, list, array or tensor."""
@@ -99,15 +101,13 @@ class Segments:
         return Segments(**{name: function(value) for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Field name -> tensor, without a hidden reward."""
+        """Field name -> tensor, without what is hidden."""
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
 
 
 def concatenate(parts: Sequence[Segments]) -> Segments:
-    """All segments of `parts` in order; the reward is kept when every part carries it."""
-    if not all(part.reward is not None for part in parts):
-        parts = [part.without_reward() for part in parts]
-    names = parts[0].tensors()
+    """All segments of `parts` in order, with reward and stage where every part carries them."""
+    names = [name for name in parts[0].tensors() if all(name in part.tensors() for part in parts)]
     return Segments(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
@@ -226,6 +226,8 @@ class Transition(Protocol):
     def terminated(self) -> bool: ...
     @property
     def truncated(self) -> bool: ...
+    @property
+    def stage(self) -> float | None: ...
 
 
 class Episodes:
@@ -249,6 +251,7 @@ class Episodes:
         self._obs = torch.zeros(capacity, horizon + 1, obs_dim, device=device)
         self._act = torch.zeros(capacity, horizon, act_dim, device=device)
         self._reward = torch.zeros(capacity, horizon, device=device)
+        self._stage = torch.zeros(capacity, horizon, device=device)
         self._lengths = np.zeros(capacity, dtype=np.int64)
         self._terminated = np.zeros(capacity, dtype=bool)
         self._completed = 0
@@ -257,6 +260,7 @@ class Episodes:
             "obs": np.zeros((horizon + 1, obs_dim), dtype=np.float32),
             "act": np.zeros((horizon, act_dim), dtype=np.float32),
             "reward": np.zeros(horizon, dtype=np.float32),
+            "stage": np.zeros(horizon, dtype=np.float32),
         }
 
     def __len__(self) -> int:
@@ -278,6 +282,8 @@ class Episodes:
         self._recording["obs"][t + 1] = transition.next_obs
         self._recording["act"][t] = transition.action
         self._recording["reward"][t] = transition.reward
+        stage = transition.stage
+        self._recording["stage"][t] = (t + 1) / self.horizon if stage is None else stage
         self._recorded = t + 1
         if transition.terminated or transition.truncated:
             self._complete(bool(transition.terminated))
@@ -287,6 +293,7 @@ class Episodes:
         self._obs[slot, : length + 1] = torch.from_numpy(self._recording["obs"][: length + 1])
         self._act[slot, :length] = torch.from_numpy(self._recording["act"][:length])
         self._reward[slot, :length] = torch.from_numpy(self._recording["reward"][:length])
+        self._stage[slot, :length] = torch.from_numpy(self._recording["stage"][:length])
         self._lengths[slot], self._terminated[slot] = length, terminated
         self._completed, self._recorded = self._completed + 1, 0
 
@@ -329,6 +336,7 @@ class Episodes:
             terminal=terminal,
             mask=mask,
             reward=self._reward[e, t].masked_fill_(padding[..., 0], 0),
+            stage=self._stage[e, t].masked_fill_(padding[..., 0], 0),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -338,6 +346,7 @@ class Episodes:
             "obs": self._obs[:n, : longest + 1].clone(),
             "act": self._act[:n, :longest].clone(),
             "reward": self._reward[:n, :longest].clone(),
+            "stage": self._stage[:n, :longest].clone(),
             "lengths": self._lengths[:n].copy(),
             "terminated": self._terminated[:n].copy(),
             "completed": self._completed,
@@ -350,6 +359,7 @@ class Episodes:
         self._obs[:n, : longest + 1] = state["obs"]
         self._act[:n, :longest] = state["act"]
         self._reward[:n, :longest] = state["reward"]
+        self._stage[:n, :longest] = state["stage"]
         self._lengths[:n], self._terminated[:n] = state["lengths"], state["terminated"]
         self._completed, self._recorded = state["completed"], state["recorded"]
         for name, rows in state["recording"].items():

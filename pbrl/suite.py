@@ -82,6 +82,8 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
             sealed = sealed_inputs(run, folder)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
+        if sealed.get("teacher"):
+            fit.check_functions(sealed["teacher"], where)
         if sealed["kind"] == "bandit":
             problems.check(sealed, where)
             problems.check_base(sealed, where)

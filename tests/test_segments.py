@@ -23,6 +23,7 @@ class Step(NamedTuple):
     next_obs: np.ndarray
     terminated: bool
     truncated: bool
+    stage: float | None = None
 
 
 def record(episodes: Episodes, number: int, length: int) -> None:

@@ -1,6 +1,7 @@
 """Suite files: what they expand to, and one clear message for each thing wrong with them."""
 
 import copy
+from typing import Any
 
 import pytest
 import yaml
@@ -272,3 +273,51 @@ def test_a_method_that_asks_nobody_may_inherit_the_setting_labels() -> None:
         (cell,) = suite.cells({"name": "t", "seeds": 1, "blocks": [block]})
     assert (cell["labels"], cell["teacher"]) == (0, None)
     assert Config(**registry.split(cell["method"])[1]).labels == pebble.Config(steps=1).labels
+
+
+def taught_by(teacher: Any, env: str = "pointmass") -> dict[str, Any]:
+    block = {"kind": "online", "env": env, "method": "pebble", "teacher": teacher}
+    block |= {"steps": 4000, "labels": 20}
+    return {"name": "t", "seeds": 1, "blocks": [block]}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        (
+            {"name": "population", "annotators": ["oracle", "myopic"], "shares": [0.5, 0.4]},
+            r"shares = \[0.5, 0.4\] of 2 annotators, which sum to 0.9; expected one each",
+        ),
+        ({"name": "majority", "annotators": ["oracle"], "shares": [0.5, 0.5]}, "of 1 annotators"),
+        ({"name": "population", "annotators": ["orcale"]}, "unknown teacher 'orcale'; did you"),
+        ({"name": "population", "annotators": []}, "expected a list"),
+        (
+            {"name": "population", "annotators": [{"name": "mistake", "eps": 2}]},
+            r"mistake'?: eps = 2; expected a number in",
+        ),
+        ({"name": "regret", "gamma": 1.5}, "gamma = 1.5; expected a number in"),
+        ({"name": "oracle", "draws": "both"}, "draws = 'both'; expected one of 'first', 'tie'"),
+        ({"name": "scored", "file": "nowhere.py"}, "nowhere.py cannot be read"),
+        ({"name": "scored"}, "needs a value for 'file'"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused_when_planned(teacher, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        suite.cells(taught_by(teacher))
+
+
+def test_thresholds_of_annotators_need_bounded_rewards_too() -> None:
+    crowd = {"name": "population", "annotators": ["oracle", {"name": "skip", "eps": 0.2}]}
+    suite.cells(taught_by(crowd))
+    with pytest.raises(ConfigError, match="compares returns with a threshold"):
+        suite.cells(taught_by(crowd, env="hopper-v5"))
+
+
+def test_a_function_of_the_users_is_found_without_running_its_file(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text("def near(s):\n    return 0\n1 / 0\n")
+    teacher = {"name": "scored", "file": "mine.py", "function": "near"}
+    (config,) = suite.cells(taught_by(teacher), folder=tmp_path)
+    assert config["inputs"].keys() == {str(tmp_path / "mine.py")}
+    crowd = {"name": "population", "annotators": [teacher | {"function": "neer"}]}
+    with pytest.raises(ConfigError, match="no function 'neer'; did you mean 'near'"):
+        suite.cells(taught_by(crowd), folder=tmp_path)

@@ -61,6 +61,8 @@ def _raised(error: Exception) -> str:
 def _made(factory: Factory, rewards: tuple[float, float] = RANGES[0], *, told: bool = True) -> Any:
     """A new teacher that knows the scale of episodes and, if `told`, has seen a few of them."""
     teacher = factory()
+    if hasattr(teacher, "consult"):
+        teacher.consult(_Hills())
     if hasattr(teacher, "bind"):
         teacher.bind(horizon=HORIZON, reward_range=rewards)
     if told and hasattr(teacher, "observe_episode"):
@@ -68,6 +70,21 @@ def _made(factory: Factory, rewards: tuple[float, float] = RANGES[0], *, told: b
         for share in RETURNS:
             teacher.observe_episode(HORIZON * (low + share * (high - low)))
     return teacher
+
+
+class _Hills:
+    """An oracle of a task that does not exist: values between -1 and 1, every action but 0 worse.
+
+    Values in quarters, so that some pairs are draws.
+    """
+
+    gamma = 0.9
+
+    def values(self, obs: torch.Tensor) -> torch.Tensor:
+        return (4 * obs.double().sum(-1).tanh()).round() / 4
+
+    def action_values(self, obs: torch.Tensor, act: torch.Tensor) -> torch.Tensor:
+        return self.values(obs) - (4 * act.double().square().sum(-1)).round() / 4
 
 
 def _finite(rewards: tuple[float, float]) -> tuple[float, float]:
@@ -95,6 +112,7 @@ def _pairs(
                 terminal=torch.zeros(n, t, dtype=torch.bool),
                 mask=torch.from_numpy(mask),
                 reward=torch.from_numpy((low + (high - low) * reward) * mask).float(),
+                stage=torch.from_numpy(g.uniform(0, 1, (n, 1)) * mask).float(),
             )
         )
     return sides[0], sides[1]

@@ -33,6 +33,8 @@ class Transition(NamedTuple):
     terminated: bool
     truncated: bool
     episode: EpisodeEnd | None
+    stage: float | None = None
+    """what the environment reports as `info["stage"]`, in [0, 1]; for teachers alone"""
 
 
 class ActingEnv:
@@ -80,12 +82,14 @@ class ActingEnv:
         CellError or, if it is not finite, FloatingPointError for a wrong action.
         """
         action = self._checked(action)
-        next_obs, reward, terminated, truncated, success = self._guarded(
+        next_obs, reward, terminated, truncated, success, stage = self._guarded(
             "step", action, self._results, action
         )
         self._check(next_obs, reward, action)
         if not (success is None or 0 <= success <= 1):
             raise self._fault(f"reported success {success}; expected 0 or 1", action)
+        if not (stage is None or 0 <= stage <= 1):
+            raise self._fault(f"reported stage {stage}; expected a number in [0, 1]", action)
         self.steps += 1
         self.ret += reward
         self.length += 1
@@ -96,7 +100,7 @@ class ActingEnv:
         if terminated or truncated:
             self._check_end(terminated)
             end = EpisodeEnd(self.ret, self.length, self.success)
-        return Transition(obs, action, reward, next_obs, terminated, truncated, end)
+        return Transition(obs, action, reward, next_obs, terminated, truncated, end, stage)
 
     def _checked(self, action: Any) -> Any:
         """The action in the environment's form: float32 [A] in [-1, 1], or an index."""
@@ -131,11 +135,12 @@ class ActingEnv:
             f"{self.stream!r}); expected {expected}"
         )
 
-    def _results(self, action: Any) -> tuple[np.ndarray, float, bool, bool, float | None]:
+    def _results(self, action: Any) -> tuple[Any, float, bool, bool, float | None, float | None]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         success = float(info["success"]) if self.env.spec_info.success_key is not None else None
         obs = np.array(obs, dtype=np.float32)  # a copy: an environment may reuse its buffer
-        return obs, float(reward), bool(terminated), bool(truncated), success
+        stage = float(info["stage"]) if "stage" in info else None
+        return obs, float(reward), bool(terminated), bool(truncated), success, stage
 
     def _guarded(self, verb: str, action: Any, call: Any, *given: Any) -> Any:
         try:

@@ -115,8 +115,12 @@ class OnlineCell:
     def ask(self, first: "Segments", second: "Segments") -> torch.Tensor:
         if self.teacher is None:
             raise CellError("run.ask: this method asks for labels but its cell has no teacher")
-        labels = self.teacher.ask(first, second, self.rng("teacher"))
-        return torch.as_tensor(labels, dtype=torch.float32, device=self.device)
+        asked = self.counts["asked"]
+        answers = self.teacher.ask(first, second, self.rng("teacher"))
+        for i, (label, p, _, who) in enumerate(zip(*answers, strict=True)):
+            who_and_what = {"annotator": int(who), "answer": _known(label), "p_second": _known(p)}
+            self._journal("label", {"pair": asked + i, **who_and_what})
+        return torch.as_tensor(answers.labels, dtype=torch.float32, device=self.device)
 
     def log(self, event: str, values: dict[str, Any]) -> None:
         values = rows.checked(event, values, self._columns)
@@ -248,6 +252,11 @@ class OnlineCell:
         """Free the environments."""
         for env in (self.env, *self._evaluation_envs):
             env.close()
+
+
+def _known(number: float) -> float | None:
+    """A number, or None for NaN."""
+    return None if np.isnan(number) else float(number)
 
 
 def _device(name: str) -> torch.device:

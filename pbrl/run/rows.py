@@ -6,8 +6,11 @@ from typing import Any
 from pbrl.errors import CellError
 from pbrl.run.teacher import COUNTS
 
-EVENTS = ("episode", "eval", "final")  # written by the run alone
-COLUMNS = ("event", "step", "cell", "kind", "task", "learner", "teacher", "seed", *COUNTS)
+EVENTS = ("episode", "eval", "final", "label")  # written by the run alone
+COLUMNS = (
+    *("event", "step", "cell", "kind", "task", "learner", "teacher", "seed", *COUNTS),
+    *("pair", "annotator", "answer", "p_second"),  # of the rows `label`: who said what, and when
+)
 NUMBERS = ("return", "returns_std", "length", "success", "labels", "reward_accuracy", "episodes")
 LONGEST = 1000
 Kinds = dict[str, str]

@@ -9,15 +9,21 @@ from pbrl.errors import MESSAGE, CellError, PbrlError, shown, where
 from pbrl.run.signals import is_interruption, within
 from pbrl.scores import masked_sum
 from pbrl.segments import Segments
+from pbrl.teachers import Answers, answer_of
 
 if TYPE_CHECKING:
     from envs.registry import EnvSpec
 
-COUNTS = ("asked", "answered", "skipped", "ties", "wrong")
+COUNTS = ("asked", "answered", "skipped", "ties", "wrong", "undecided", "noisy")
 
 
 class AskedTeacher:
-    """Counts what was asked and answered, in total and since the last session row."""
+    """Counts what was asked and answered, in total and since the last session row.
+
+    wrong: clear labels against the true return. undecided: pairs of equal scores, whose label is
+    the rule of the teacher's `draws`. noisy: clear labels that the annotator who gave them found
+    less likely than their opposite.
+    """
 
     def __init__(self, config: dict[str, Any], spec: "EnvSpec", *, budget: int) -> None:
         self.name = config["name"]
@@ -34,8 +40,8 @@ class AskedTeacher:
         if hasattr(self._teacher, "observe_episode"):
             self._guarded("observe_episode", self._teacher.observe_episode, true_return)
 
-    def ask(self, first: Segments, second: Segments, rng: np.random.Generator) -> np.ndarray:
-        """Labels, float64 [N]; every pair spends budget, also one that is skipped.
+    def ask(self, first: Segments, second: Segments, rng: np.random.Generator) -> Answers:
+        """Labels, float64 [N], and what the run records; every pair spends budget, skipped or not.
 
         The teacher gets copies on the CPU, so that nothing it does reaches what is learned from.
         Raises CellError for malformed pairs or labels, errors of the teacher, and a spent budget.
@@ -51,7 +57,8 @@ class AskedTeacher:
             side._map(lambda tensor: tensor.detach().cpu().clone()) for side in (first, second)
         ]
         returns = [masked_sum(s.ground_truth.double(), s.mask).cpu().numpy() for s in copies]
-        labels = self._guarded("label", self._labels, *copies, rng)
+        answers = self._guarded("label", self._answers, *copies, rng)
+        labels, p = answers.labels, answers.probability
         answered = ~np.isnan(labels)
         clear = answered & (labels != 0.5) & (returns[0] != returns[1])
         new = {
@@ -60,13 +67,19 @@ class AskedTeacher:
             "skipped": int((~answered).sum()),
             "ties": int((labels == 0.5).sum()),
             "wrong": int(((labels == 1) != (returns[1] > returns[0]))[clear].sum()),
+            "undecided": int(answers.undecided.sum()),
+            "noisy": int((((labels == 1) & (p < 0.5)) | ((labels == 0) & (p > 0.5))).sum()),
         }
         for total in (self.counts, self.session):
             total |= {key: total[key] + n for key, n in new.items()}
-        return labels
+        return answers
 
-    def _labels(self, first: Segments, second: Segments, rng: np.random.Generator) -> np.ndarray:
-        return as_labels(self._teacher.label(first, second, rng), len(first))
+    def _answers(self, first: Segments, second: Segments, rng: np.random.Generator) -> Answers:
+        found = answer_of(self._teacher, first, second, rng)
+        p = np.asarray(found.probability, dtype=np.float64)
+        if p.shape != (len(first),) or ((p < 0) | (p > 1)).any():
+            raise CellError(f"probability returned {shown(p, limit=80)}; expected [N] in [0, 1]")
+        return found._replace(labels=as_labels(found.labels, len(first)), probability=p)
 
     def _guarded(self, doing: str, call: Any, *given: Any, **named: Any) -> Any:
         try:

@@ -1,9 +1,11 @@
 """What a cell would refuse although each of its settings is fine: refused when it is planned."""
 
+from pathlib import Path
 from typing import Any
 
 from pbrl import registry, sessions
-from pbrl.errors import ConfigError
+from pbrl.errors import ConfigError, did_you_mean
+from pbrl.registry import source
 from pbrl.registry.annotations import name_of
 from pbrl.store.inputs import opened
 
@@ -90,13 +92,53 @@ def check_actions(method: registry.Entry, env: dict[str, Any], where: str) -> No
 
 
 def check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> None:
-    """Thresholds that are a share of the return need rewards that are bounded below."""
+    """What a teacher needs of the environment, and annotators of each other.
+
+    Thresholds that are a share of the return need rewards that are bounded below.
+    """
+    for one in annotators(teacher):
+        if isinstance(one, dict):
+            check_teacher({"label": teacher["label"], **one}, env, where)
+    _check_shares(teacher, where)
     thresholds = [k for k in ("eps_skip", "eps_equal") if teacher.get(k)]
     low = registry.resolve("env", env["name"]).reward_range[0]
     if (teacher["name"] in ("skip", "equal") or thresholds) and low == float("-inf"):
         raise ConfigError(
             f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
             f"reward of {env['label']} has no lower bound; use another teacher or environment"
+        )
+
+
+def annotators(teacher: dict[str, Any]) -> list[str | dict[str, Any]]:
+    """Those of a population, [] of one teacher."""
+    return teacher.get("annotators") or []
+
+
+def _check_shares(teacher: dict[str, Any], where: str) -> None:
+    shares, number = teacher.get("shares"), len(annotators(teacher))
+    if shares is not None and (len(shares) != number or abs(sum(shares) - 1) > 1e-6):
+        raise ConfigError(
+            f"{where}.teacher: {teacher['label']}: shares = {shares} of {number} annotators, which "
+            f"sum to {sum(shares):g}; expected one each, which sum to 1"
+        )
+
+
+def check_functions(teacher: dict[str, Any], where: str) -> None:
+    """Functions of the user's are looked for in their files, which are not run."""
+    for one in annotators(teacher):
+        if isinstance(one, dict):
+            check_functions(one, where)
+    if teacher["name"] != "scored":
+        return
+    file, function = Path(teacher["file"]), teacher["function"]
+    try:
+        defined = source.read(file).bound
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigError(f"{where}.teacher: {file} cannot be read as Python: {error}") from None
+    if function not in defined:
+        raise ConfigError(
+            f"{where}.teacher: {file} has no function {function!r}; "
+            f"{did_you_mean(function, defined)}"
         )
 
 

@@ -19,7 +19,7 @@ class RecentReturns:
     reward range first; a step missing after an early end counts as reward 0 before the shift.
     """
 
-    def __init__(self, *, artificial_zero: bool) -> None:
+    def __init__(self, *, artificial_zero: bool = False) -> None:
         self._returns: deque[float] = deque([0.0] if artificial_zero else [], maxlen=WINDOW)
         self._horizon: int | None = None
         self.low = 0.0

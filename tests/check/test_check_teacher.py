@@ -10,11 +10,12 @@ from scipy import stats
 from pbrl import registry
 from pbrl.check.teacher import plausible, violations
 from pbrl.scores import masked_sum
-from pbrl.teachers.partial_return import PartialReturn
-from pbrl.teachers.regret import Regret
+from pbrl.teachers.returns import PartialReturn
+
+NAMES = [name for name in registry.names("teacher") if name != "scored"]  # which needs a file
 
 
-@pytest.mark.parametrize("name", registry.names("teacher"))
+@pytest.mark.parametrize("name", NAMES)
 def test_registered_teachers_keep_the_contract(name: str) -> None:
     assert violations(registry.resolve("teacher", name)) == []
 
@@ -31,9 +32,30 @@ def test_mixtures_keep_the_contract(settings) -> None:
     assert violations(lambda: PartialReturn(**settings)) == []
 
 
-@pytest.mark.parametrize("beta", [None, 1.0])
-def test_the_regret_teacher_keeps_the_contract(beta) -> None:
-    assert violations(lambda: Regret(lambda s: s.ground_truth - 1, beta=beta)) == []
+PARTS = {"beta": 0.5, "eps_uniform": 0.1, "eps_mistake": 0.1, "stage_mistake": 0.3}
+
+
+@pytest.mark.parametrize("name", ["regret", "last-quarter", "majority", "goal"])
+@pytest.mark.parametrize("parts", [PARTS, {"draws": "skip", "stage_skip": 0.5, "score_noise": 0.1}])
+def test_every_part_goes_with_every_comparison(name: str, parts: dict) -> None:
+    assert violations(lambda: registry.make("teacher", {"name": name, **parts})) == []
+
+
+def test_populations_of_annotators_who_refuse_keep_the_contract() -> None:
+    annotators = [
+        {"name": "skip", "eps": 0.5},
+        {"name": "partial-return", "stage_skip": 0.7, "beta": 1.0},
+        {"name": "population", "annotators": ["mistake", "regret"], "shares": [0.9, 0.1]},
+    ]
+    population = {"name": "population", "annotators": annotators, "shares": [0.5, 0.2, 0.3]}
+    assert violations(lambda: registry.make("teacher", population)) == []
+
+
+def test_a_teacher_scored_by_a_function_keeps_the_contract(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def score(segments):\n    return segments.obs.square().sum(-1)\n")
+    teacher = {"name": "scored", "file": str(file)}
+    assert violations(lambda: registry.make("teacher", teacher)) == []
 
 
 class Sound:

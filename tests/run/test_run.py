@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from pydantic import BaseModel
+from scipy.stats import binom
 
 from pbrl import registry, suite
 from pbrl.check.method import MemoryCell, _digest, _execute
@@ -323,13 +324,63 @@ def asking(monkeypatch, script: Any, labels: int = 100) -> tuple[Run, OnlineCell
 def test_asking_counts_what_was_answered_and_a_draw_is_never_wrong(monkeypatch) -> None:
     run, computed = asking(monkeypatch, lambda *_: np.array([0, 1, 1, 1, 0.5, np.nan, np.nan, 0]))
     run.ask(*pairs())
-    assert computed.counts == {"asked": 8, "answered": 6, "skipped": 2, "ties": 1, "wrong": 0}
+    assert computed.counts == {
+        "asked": 8,
+        "answered": 6,
+        "skipped": 2,
+        "ties": 1,
+        "wrong": 0,
+        "undecided": 0,
+        "noisy": 0,
+    }
     run.ask(*pairs(1.0))
-    assert computed.counts == {"asked": 16, "answered": 12, "skipped": 4, "ties": 2, "wrong": 2}
+    assert computed.counts == {
+        "asked": 16,
+        "answered": 12,
+        "skipped": 4,
+        "ties": 2,
+        "wrong": 2,
+        "undecided": 0,
+        "noisy": 0,
+    }
     run.log("session")
     run.log("session")
     sessions = [r for r in computed.cell.rows if r["event"] == "session"]  # type: ignore[attr-defined]
     assert [r["asked"] for r in sessions] == [16, 0]
+
+
+def test_who_answered_is_recorded_and_no_learner_is_told() -> None:
+    one = cell()
+    crowd = {"name": "population", "annotators": ["oracle", {"name": "mistake", "eps": 1.0}]}
+    one.config |= {"teacher": crowd, "labels": 100}
+    computed = OnlineCell(one)  # type: ignore[arg-type]
+    run = Run(computed)
+    told = run.ask(*pairs(1.0))
+    assert type(told) is torch.Tensor
+    assert told.shape == (8,)
+    rows = [row for row in one.rows if row["event"] == "label"]
+    assert [row["pair"] for row in rows] == list(range(8))
+    assert {row["annotator"] for row in rows} == {0, 1}
+    assert [row["answer"] for row in rows] == told.tolist()
+    assert [row["p_second"] for row in rows] == told.tolist()  # of who answered, who is sure
+    assert [row["answer"] for row in rows] == [1.0 - row["annotator"] for row in rows]
+    assert computed.counts["wrong"] == sum(row["annotator"] for row in rows)
+    assert computed.counts["noisy"] == 0  # each said what it believes
+    public = {name for name in dir(run) if not name.startswith("_")}
+    assert not public & {"teacher", "reward", "counts", "cell", "env", "journal"}
+    hidden = pairs(1.0)[0].without_reward()
+    assert hidden.reward is None
+    assert hidden.stage is None
+
+
+def test_labels_against_the_belief_of_who_gave_them_are_counted_as_noise() -> None:
+    one = cell()
+    one.config |= {"teacher": {"name": "mistake", "eps": 0.3}, "labels": 8000}
+    computed = OnlineCell(one)  # type: ignore[arg-type]
+    for _ in range(500):
+        Run(computed).ask(*pairs(1.0))
+    low, high = binom.ppf([5e-7, 1 - 5e-7], 4000, 0.3)
+    assert low <= computed.counts["noisy"] == computed.counts["wrong"] <= high
 
 
 def test_a_spent_budget_is_refused_before_the_teacher_is_asked(monkeypatch) -> None:

@@ -1,5 +1,6 @@
 """Simulated teachers against closed forms: golden values, frequencies, order of operations."""
 
+import dataclasses
 import math
 from functools import partial
 
@@ -14,8 +15,7 @@ from pbrl import registry
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.segments import GroundTruthError, Segments
 from pbrl.teachers.bpref import composed, equal, mistake, myopic, oracle, skip, stochastic
-from pbrl.teachers.partial_return import PartialReturn
-from pbrl.teachers.regret import Regret
+from pbrl.teachers.returns import PartialReturn, imitation, noisy_returns, rime
 
 PAIRS = 100_000
 ALPHA = 1e-6
@@ -162,6 +162,11 @@ KINDS = {
     "mistake": partial(mistake, 0.1),
     "skip": partial(skip, 0.4),
     "equal": partial(equal, 0.1),
+    "rime": partial(rime, 0.3),
+    "imitation": partial(imitation, 5.0, 0.95),
+    "imitation without noise": partial(imitation, 0.0),
+    "noisy returns": partial(noisy_returns, 0.1),
+    "uniform answers": partial(PartialReturn, beta=0.3, eps_uniform=0.4),
     "all": partial(composed, 0.95, 0.3, eps_mistake=0.2, eps_skip=0.2, eps_equal=0.05),
 }
 
@@ -169,17 +174,22 @@ KINDS = {
 def closed_form(teacher: PartialReturn, first: Segments, second: Segments):
     """P(skip), P(tie), P(second | answered, no tie) of each pair, computed on its own."""
     r1, r2 = (side.ground_truth.numpy() for side in (first, second))
-    weights = teacher.gamma ** np.arange(49, -1, -1)
+    weights = teacher.recall ** np.arange(49, -1, -1) * teacher.gamma ** np.arange(50)
     gain = (r2 * weights).sum(1) - (r1 * weights).sum(1)
-    if teacher.beta is None:
+    if teacher.score_noise:
+        sizes = ((r1 * weights).sum(1) ** 2 + (r2 * weights).sum(1) ** 2) ** 0.5
+        p = stats.norm.cdf(gain / np.maximum(teacher.score_noise * sizes, 1e-300))
+    elif teacher.beta is None:
         p = (gain > 0).astype(float)
     else:
         p = stats.logistic.cdf(teacher.beta * gain)
+    p = (1 - teacher.eps_uniform) * p + teacher.eps_uniform / 2
     p = p + teacher.eps_mistake * (1 - 2 * p)
     margin = RETURN * 50 / 1000
     skipped = np.maximum(r1.sum(1), r2.sum(1)) <= teacher.eps_skip * margin
     tied = np.abs(r1.sum(1) - r2.sum(1)) < teacher.eps_equal * margin
-    return skipped & (teacher.eps_skip > 0), tied & (teacher.eps_equal > 0), p
+    tied |= (gain == 0) & (teacher.on_draws == "tie")
+    return skipped & (teacher.eps_skip > 0), tied, p
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -233,6 +243,115 @@ def test_every_teacher_leaves_the_generator_at_the_same_place() -> None:
         told(make(), RETURN).label(first, second, generator)
         after.add(generator.random())
     assert len(after) == 1
+
+
+PLAIN = PartialReturn(beta=0.3).label(*random_pairs(5000), rng(5))
+
+
+@pytest.mark.parametrize(
+    ("part", "size"),
+    [("eps_mistake", 0.3), ("eps_uniform", 0.5), ("stage_mistake", 1.0), ("stage_skip", 1.0)],
+)
+@pytest.mark.parametrize("other", ["eps_mistake", "eps_uniform", "stage_mistake", "stage_skip"])
+def test_no_part_moves_what_another_draws(part: str, size: float, other: str) -> None:
+    """What a part alone changes, it changes in the same pairs beside any other part.
+
+    Where both flip, or one answers at random or refuses, the later part decides.
+    """
+    if other == part:
+        return
+    first, second = staged(5000)
+
+    def labels(**parts: float) -> np.ndarray:
+        return PartialReturn(beta=0.3, **parts).label(first, second, rng(5))
+
+    plain, with_part = labels(), labels(**{part: size})
+    with_other, both = labels(**{other: 0.4}), labels(**{part: size, other: 0.4})
+    np.testing.assert_array_equal(plain, PLAIN)
+    touched = {x: (y != plain) for x, y in ((part, with_part), (other, with_other))}
+    assert 0.05 < touched[part].mean() < 0.6
+    neither = ~touched[part] & ~touched[other]
+    if "eps_uniform" not in (part, other):
+        np.testing.assert_array_equal(both[neither], plain[neither])
+        only = touched[part] & ~touched[other]
+        np.testing.assert_array_equal(both[only], with_part[only])
+    assert np.isnan(both).sum() == np.isnan(with_part).sum() + np.isnan(with_other).sum()
+
+
+def staged(n: int) -> tuple[Segments, Segments]:
+    """Random pairs whose stages are anywhere."""
+    g = rng(8)
+    return tuple(
+        dataclasses.replace(side, stage=torch.from_numpy(g.random((n, 1))).expand(n, 50))
+        for side in random_pairs(n)
+    )
+
+
+def test_errors_and_refusals_grow_with_the_distance_of_the_stages() -> None:
+    first, second = staged(PAIRS)
+    apart = (first.stage - second.stage)[:, 0].abs().numpy()
+    teacher = PartialReturn(stage_mistake=0.6, stage_skip=0.5, draws="first")
+    plain, labels = (one.label(first, second, rng(1)) for one in (oracle(), teacher))
+    flipped = np.abs(labels - plain) == 1
+    assert_binomial(np.isnan(labels), 0.5 * apart)
+    assert_binomial(flipped[~np.isnan(labels)], 0.6 * apart[~np.isnan(labels)])
+    np.testing.assert_allclose(teacher.willing(first, second), 1 - 0.5 * apart)
+    p = teacher.probability(first, second)
+    np.testing.assert_allclose(p, np.where(plain == 1, 1 - 0.6 * apart, 0.6 * apart))
+    with pytest.raises(CellError, match="segments with their stage"):
+        teacher.label(dataclasses.replace(first, stage=None), second, rng())
+
+
+def assert_binomial(happened: np.ndarray, p: np.ndarray) -> None:
+    """As often as independent events of these probabilities may (Hoeffding 1956)."""
+    low, high = stats.binom.ppf([ALPHA / 2, 1 - ALPHA / 2], len(p), p.mean())
+    assert low <= happened.sum() <= high
+
+
+@pytest.mark.parametrize(
+    ("draws", "expected"), [("first", 0), ("tie", 0.5), ("skip", np.nan), ("coin", None)]
+)
+@pytest.mark.parametrize("beta", [None, 1.0])
+def test_a_draw_gets_what_the_suite_names(draws: str, expected: float, beta) -> None:
+    first, second = segments(np.ones((4000, 5))), segments(np.ones((4000, 5)))
+    second.ground_truth[:1000] = 100.0
+    teacher = PartialReturn(draws=draws, beta=beta)
+    found = teacher.answer(first, second, rng())
+    np.testing.assert_array_equal(found.undecided, np.arange(4000) >= 1000)
+    assert (found.labels[:1000] == 1).all()
+    if expected is None:
+        assert_binomial(found.labels[1000:] == 1, np.full(3000, 0.5))
+    else:
+        np.testing.assert_array_equal(found.labels[1000:], np.full(3000, expected))
+    assert set(found.probability[1000:]) == {0.0 if draws == "first" else 0.5}
+    assert teacher.antisymmetric == (draws != "first")
+
+
+def test_b_prefs_six_give_draws_to_the_first_and_the_others_call_them_ties() -> None:
+    same = segments(np.ones((1, 5)))
+    for name in ("oracle", "myopic", "mistake", "skip", "equal", "composed"):
+        assert registry.make("teacher", name).on_draws == "first"
+    assert registry.make("teacher", "stochastic").on_draws == "coin"
+    for name in ("partial-return", "imitation", "noisy-returns", "regret", "bootstrapped", "goal"):
+        settings = {"temperature": 0.0} if name == "imitation" else {}
+        assert registry.make("teacher", {"name": name, **settings}).on_draws == "tie"
+    assert PartialReturn().label(same, same, rng()) == 0.5
+
+
+def test_effort_makes_the_reward_an_annotators_own() -> None:
+    first, second = segments(np.ones((1, 4))), segments(np.full((1, 4), 1.1))
+    second.act[:] = 0.5  # 4 steps of |a|² = 0.25
+    assert PartialReturn().label(first, second, rng()) == 1
+    p = PartialReturn(effort=2.0, beta=1.0).probability(first, second)
+    assert p[0] == pytest.approx(stats.logistic.cdf(0.4 - 2.0))
+
+
+def test_noise_on_scores_and_a_noisy_choice_are_averaged_over() -> None:
+    a, b = segments([[3.0, 1.0]]), segments([[2.0, 3.0]])
+    found = PartialReturn(score_noise=0.2, beta=0.7).probability(a, b)[0]
+    z = np.linspace(-9, 9, 20_001)
+    values = stats.norm.pdf(z) * stats.logistic.cdf(0.7 * (1 + 0.2 * np.hypot(4, 5) * z))
+    assert found == pytest.approx(np.trapezoid(values, z), abs=1e-9)
 
 
 @given(st.floats(-50, 50), st.floats(0.01, 20), st.floats(0, 1))
@@ -297,25 +416,3 @@ def test_settings_out_of_range_are_refused_by_plan_and_cell(wrong) -> None:
 def test_a_teacher_without_ground_truth_says_so() -> None:
     with pytest.raises(GroundTruthError):
         oracle().label(EARLY.without_reward(), LATE, rng())
-
-
-# --- regret -------------------------------------------------------------------------------------
-
-
-def test_the_regret_teacher_compares_sums_of_advantages() -> None:
-    """A chain where action 1 is optimal: A* = 0 for it and -2 for action 0."""
-
-    def chain(actions) -> Segments:
-        act = torch.tensor(actions, dtype=torch.float64)[..., None]
-        mask = torch.tensor([[True, True, False]]).expand(len(actions), 3)
-        zeros = torch.zeros(len(actions), 3, 1)
-        return Segments(zeros, act, zeros, mask & False, mask, zeros[..., 0])
-
-    first, second = (
-        chain([[1, 1, 0], [1, 0, 0], [0, 1, 9]]),
-        chain([[0, 1, 9], [1, 0, 1], [1, 1, 9]]),
-    )
-    advantage = lambda s: -2 * (1 - s.act[..., 0])  # noqa: E731
-    assert Regret(advantage, beta=None).label(first, second, rng()).tolist() == [0, 0.5, 1]
-    p = Regret(advantage, beta=0.7).probability(first, second)
-    np.testing.assert_allclose(p, stats.logistic.cdf(0.7 * np.array([-2, 0, 2])), atol=1e-12)
