@@ -163,18 +163,39 @@ def meta_world(task, seed):
     return raw
 
 
-@pytest.mark.parametrize("task", ["button-press-v3", "drawer-open-v3"])
-def test_meta_world_is_what_meta_world_does(task):
+@pytest.mark.parametrize(
+    "task",
+    [
+        "button-press-v3",
+        "pick-place-v3",  # contacts of the gripper pay, a quaternion is computed
+        "stick-push-v3",  # two objects
+        *(
+            pytest.param(f"{n}-v3", marks=pytest.mark.slow)
+            for n in catalog.META_WORLD.split()
+            if n not in ("button-press", "pick-place", "stick-push")
+        ),
+    ],
+)
+@pytest.mark.parametrize("steps", [60, pytest.param(500, marks=pytest.mark.slow)])
+def test_meta_world_is_what_meta_world_does(task, steps):
+    """Observations, rewards and success, to the bit."""
     env, raw = envs.make(task), meta_world(task, seed=7)
+    policy = importlib.import_module("metaworld.policies").ENV_POLICY_MAP[task]()
+    utils = importlib.import_module("metaworld.utils.reward_utils")
     obs, _ = env.reset(seed=7)
     theirs, _ = raw.reset()
     space = raw.sawyer_observation_space
     np.testing.assert_array_equal(obs, np.clip(theirs, space.low, space.high).astype(np.float32))
-    for action in actions(env, 40):
+    for noise in actions(env, steps):  # a policy that grasps, and is disturbed
+        action = np.clip(policy.get_action(obs.astype(np.float64)) + 0.3 * noise, -1, 1)
+        action = action.astype(np.float32)
         obs, reward, _, _, info = env.step(action)
-        theirs = raw.step(action)
+        with as_released(utils):
+            theirs = raw.step(action)
         np.testing.assert_array_equal(obs, theirs[0].astype(np.float32))
         assert (reward, info["success"]) == (float(theirs[1]), theirs[4]["success"])
+        for key in theirs[4]:
+            assert info[key] == theirs[4][key]
 
 
 def test_meta_world_goals_follow_the_seed_and_change_at_each_reset():
