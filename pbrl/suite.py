@@ -165,7 +165,8 @@ def _expand(
                 "teacher": teacher,
                 "steps": steps,
                 "labels": labels,
-                "eval_every": block.eval_every,
+                "eval_every": block.eval_every
+                or fit.eval_every(steps, horizon, block.eval_episodes, block.final_episodes),
                 "eval_episodes": block.eval_episodes,
                 "final_episodes": block.final_episodes,
                 **common,

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from pbrl.store import Cell
 
-ROUGH_SECONDS = {"online": 0.004, "bandit": 3e-7}  # per step and per duel, on a current core
+ROUGH_SECONDS = {"online": 0.002, "bandit": 3e-7}  # per step and per duel, on a current core
+EVALUATION = 0.25  # of what a step of training costs, a step of an evaluation does
 
 
 FEW_EPISODES = 5  # of which a first session's questions hardly differ
@@ -202,15 +203,19 @@ def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
     """One row per task, learner, teacher and size: cells, done, label sessions, seconds left."""
     measured = _rates(cells)
     rows: dict[str, dict[str, Any]] = {}
+    seconds: dict[str, float] = {}  # of a cell in each row
     for cell in cells:
         config, names = cell.config, labels(cell.config)
         key = "/".join([config["kind"], *names.values()])
-        row = rows.setdefault(f"{key}/{_size(config)}", _plan_row(config, names))
-        row["cells"] += 1
+        at = f"{key}/{_size(config)}"
+        if at not in rows:
+            rows[at] = _plan_row(config, names)
+            seconds[at] = _work(config) * measured.get(key, ROUGH_SECONDS[config["kind"]])
+        rows[at]["cells"] += 1
         if cell.status() == "done":
-            row["done"] += 1
+            rows[at]["done"] += 1
         else:
-            row["seconds_left"] += _work(config) * measured.get(key, ROUGH_SECONDS[config["kind"]])
+            rows[at]["seconds_left"] += seconds[at]
     return list(rows.values())
 
 
@@ -267,11 +272,13 @@ def _size(config: dict[str, Any]) -> str:
     return f"{config['steps']:,} steps"
 
 
-def _work(config: dict[str, Any]) -> int:
-    """How much a cell has to do: environment steps, or duels over all repetitions."""
+def _work(config: dict[str, Any]) -> float:
+    """How much a cell has to do: steps, those of evaluations by their cost, or duels of all."""
     if config["kind"] == "bandit":
         return config["horizon"] * config["repetitions"]
-    return config["steps"]
+    evaluations = config["steps"] // config["eval_every"] + 1
+    episodes = evaluations * config["eval_episodes"] + config["final_episodes"]
+    return config["steps"] + EVALUATION * episodes * _horizon(config)
 
 
 def print_plan(rows: list[dict[str, Any]]) -> None:

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pbrl import suite, suites
 from pbrl.errors import ConfigError
+from pbrl.suites import fit
 
 GOOD = {
     "name": "good",
@@ -51,6 +54,31 @@ def test_a_list_of_parameter_values_is_an_axis_with_labels_that_tell_them_apart(
     content = changed("blocks.0.teacher", [{"name": "mistake", "eps": [0.1, 0.2]}])
     labels = [c["teacher"]["label"] for c in suite.cells(content) if c.get("teacher")]
     assert sorted(set(labels)) == ["mistake(eps=0.1)", "mistake(eps=0.2)"]
+
+
+@given(
+    steps=st.integers(1, 10**7),
+    horizon=st.integers(1, 2000),
+    episodes=st.integers(1, 100),
+    final=st.integers(1, 100),
+)
+def test_evaluations_are_spaced_so_that_they_cost_little(steps, horizon, episodes, final) -> None:
+    """At least five of them; more only where they play at most 0.6 steps for one of the run."""
+    every = fit.eval_every(steps, horizon, episodes, final)
+    number = len(range(0, steps, every)) + 1  # one at the start, one at the end
+    assert number <= 21
+    if steps >= 1000:
+        assert number >= 6
+        played = (number * episodes + final) * horizon
+        assert number == 6 or played <= 0.6 * steps
+
+
+def test_a_block_that_does_not_space_its_evaluations_gets_a_share_of_its_steps() -> None:
+    content = changed("blocks.0.steps", [4000, 400_000])
+    every = {c["steps"]: c["eval_every"] for c in suite.cells(content) if c["kind"] == "online"}
+    assert every == {4000: 800, 400_000: 20_000}
+    given_ = changed("blocks.0.eval_every", 123)
+    assert suite.cells(given_)[0]["eval_every"] == 123
 
 
 def test_parameters_are_filled_in_so_that_a_default_written_out_is_the_same_cell() -> None:

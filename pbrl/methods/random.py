@@ -17,7 +17,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Annotated[int, Ge(1)] = 5000
+    steps: Annotated[int, Ge(1)] = 300_000
     "Environment steps."
 
 

@@ -21,7 +21,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    steps: Annotated[int, Ge(1)] = 5000
+    steps: Annotated[int, Ge(1)] = 300_000
     "Environment steps (1 M; PEBBLE on walker 500 k)."
     seed_steps: Annotated[int, Ge(0)] = 250
     "Steps of uniform random actions (5,000; PEBBLE 1,000)."

@@ -75,6 +75,9 @@ def of_families(configs: Sequence[dict[str, Any]]) -> list[Name]:
     lines = list(zip(places, learners, teachers, strict=True))
     settings = [_setting(config) for config in configs]
     varied = _differing(lines, settings) | _budgets_that_differ(places, settings, teachers)
+    of_steps = [(*line, s.get("steps")) for line, s in zip(lines, settings, strict=True)]
+    if "eval_every" not in _differing(of_steps, settings):  # it follows the steps, unless given
+        varied -= {"eval_every"}
     shown = [
         _added({k: v for k, v in setting.items() if k in varied and (k != "labels" or teacher)})
         for setting, teacher in zip(settings, teachers, strict=True)

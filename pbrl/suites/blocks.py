@@ -41,9 +41,13 @@ class OnlineBlock(Block):
     teacher: list[Named] = ("oracle",)  # type: ignore[assignment]
     steps: list[Steps]
     labels: list[Annotated[int, Ge(0), Le(10**7)]] = (0,)  # type: ignore[assignment]
-    eval_every: Steps = 1000
+    eval_every: Steps | None = None
+    """steps between evaluations; null for a twentieth of the run, or a tenth or a fifth where the
+    episodes of that many evaluations would take over 0.6 times its steps"""
     eval_episodes: Annotated[int, Ge(1), Le(10_000)] = 10
+    """episodes of an evaluation"""
     final_episodes: Annotated[int, Ge(1), Le(10_000)] = 50
+    """episodes of the last evaluation, which scores rest on"""
 
 
 @dataclass(kw_only=True)

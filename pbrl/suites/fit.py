@@ -1,5 +1,6 @@
 """What a cell would refuse although each of its settings is fine: refused when it is planned."""
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,21 @@ from pbrl.errors import ConfigError, did_you_mean
 from pbrl.registry import source
 from pbrl.registry.annotations import name_of
 from pbrl.store.inputs import opened
+
+EVALUATIONS = (20, 10, 5)
+"""Evaluations of a run after the one at its start, as many of these as fit."""
+EVALUATION_STEPS = 0.6
+"""What fits: steps of all evaluations over those of the run. An evaluation step costs about a
+quarter of a training step of small networks, so evaluating takes at most an eighth of the time."""
+
+
+def eval_every(steps: int, horizon: int, episodes: int, final_episodes: int) -> int:
+    """Steps between evaluations where a suite does not say."""
+    for number in EVALUATIONS:
+        played = (number + 1) * episodes + final_episodes
+        if played * horizon <= EVALUATION_STEPS * steps:
+            break
+    return ceil(steps / number)
 
 
 def with_budget(

@@ -263,6 +263,7 @@ def test_a_learner_at_two_budgets_on_one_task_is_the_same_learner_on_another() -
     configs = [folders.online("a", steps=300), folders.online("a", steps=600)]
     for config in configs:
         config["method"]["steps"] = config["steps"]  # as suites fill it in
+    configs[1]["eval_every"] = 2000  # evaluations are spaced by the steps
     assert _named(*configs, folders.online("b", steps=300)) == [
         "pebble · oracle (steps=300)",
         "pebble · oracle (steps=600)",
