@@ -17,6 +17,11 @@ def checked(device: str, where: str) -> str:
     return device
 
 
+def core(device: str) -> str:
+    """What computes an agent there if its method does not say: compiled code is for the CPU."""
+    return "compiled" if device == "cpu" else "torch"
+
+
 def missing(device: str) -> str:
     """Why a device cannot be used on this machine, "" if nothing speaks against it."""
     if device == "mps" and sys.platform != "darwin":

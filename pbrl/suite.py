@@ -154,8 +154,9 @@ def _expand(
         budgets: dict[int, dict[str, Any]] = {}
         for teacher, labels in asked:
             if labels not in budgets:
-                budgets[labels] = fit.with_budget(method, entry, steps, labels, where)
-                fit.check_segments(budgets[labels], env, horizon, where)
+                budget = fit.with_budget(method, entry, steps, labels, where)
+                fit.check_segments(budget, env, horizon, where)
+                budgets[labels] = fit.with_core(budget, entry, block.device, where)
             if teacher:
                 fit.check_teacher(teacher, env, where)
             yield {

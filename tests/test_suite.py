@@ -87,6 +87,27 @@ def test_parameters_are_filled_in_so_that_a_default_written_out_is_the_same_cell
         suite.cells(content)
 
 
+def test_what_computes_an_agent_follows_from_the_device_and_is_part_of_the_cell() -> None:
+    found = {}
+    for device in ("cpu", "cuda", "mps"):
+        content = changed("blocks.0.device", device)
+        content["blocks"][0]["method"] = ["random", "sac", {"name": "reed"}]
+        cells = suite.cells(content)[:8]
+        found[device] = {c["method"].get("core") for c in cells if c["method"]["name"] != "random"}
+        assert not any("core" in c["method"] for c in cells if c["method"]["name"] == "random")
+    assert found == {"cpu": {"compiled"}, "cuda": {"torch"}, "mps": {"torch"}}
+    written = {"name": "sac", "core": "compiled"}
+    with pytest.raises(ConfigError, match="a cell is there twice"):
+        suite.cells(changed("blocks.0.method", ["sac", written]))
+    both = suite.cells(changed("blocks.0.method", [{"name": "sac", "core": ["compiled", "torch"]}]))
+    assert {c["method"]["label"] for c in both[:-1]} == {"sac(core=compiled)", "sac(core=torch)"}
+    content = changed("blocks.0.method", [written])
+    content["blocks"][0]["device"] = "cuda:1"
+    message = r"blocks.0: sac has core 'compiled', which is for the CPU, on device 'cuda:1'; remove"
+    with pytest.raises(ConfigError, match=message):
+        suite.cells(content)
+
+
 def test_labels_for_reading_do_not_change_what_a_cell_is() -> None:
     one = suite.cells(changed("blocks.0.method", ["pebble"]))
     other = suite.cells(changed("blocks.0.method", [{"name": "pebble", "label": "mine"}]))

@@ -7,6 +7,9 @@ modules are views of its and the actor's weights; the actor's gradient does not 
 critics' weights; noise and batches come from one generator of the agent's own, whose state is
 saved. One update on the same batch and noise equals SB3's up to rounding (tested).
 
+What computes is the agent's core: "compiled" (`pbrl.compiled`, for the CPU) or "torch" (below), on
+the same noise and equal up to rounding.
+
 Where SB3's SAC and that of B-Pref differ, this one is SB3's:
 
 - the log standard deviation is clamped to [-20, 2] (B-Pref: rescaled by tanh to [-5, 2]);
@@ -20,7 +23,7 @@ after the critics' reset.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, NoReturn
@@ -35,11 +38,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
+from pbrl import compiled
 from pbrl.agents.replay import Batch, Replay
+from pbrl.compiled import TANH_EPS
 from pbrl.errors import ConfigError
 from pbrl.networks import StackedMLP
-
-TANH_EPS = 1e-6  # SB3's, inside log(1 - tanh² + eps)
 
 
 class SAC(stable_baselines3.SAC):
@@ -72,8 +75,15 @@ class SAC(stable_baselines3.SAC):
         gamma: float,
         tau: float,
         target_update_interval: int,
+        core: str,
     ) -> None:
         self.obs_dim, self.act_dim = flat_dims(observation_space, action_space)
+        if core == "compiled" and torch.device(device).type != "cpu":
+            raise ConfigError(
+                f"core 'compiled' is for the CPU, found device {str(device)!r}; expected core "
+                "'torch' there"
+            )
+        self.core = core
         super().__init__(
             "MlpPolicy",
             env=None,  # type: ignore[arg-type]
@@ -90,9 +100,10 @@ class SAC(stable_baselines3.SAC):
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.replay = Replay(self.obs_dim, self.act_dim, capacity=capacity, device=self.device)
         self.target_entropy = -float(self.act_dim)
-        self._build_networks(list(net_arch))
         self.log_ent_coef = torch.full((1,), math.log(temperature), device=self.device)
-        self.ent_coef_optimizer = Adam([self.log_ent_coef], lr=temperature_lr, fused=True)
+        self.ent_coef_optimizer = _adam([self.log_ent_coef], temperature_lr)
+        self._dtype = self.log_ent_coef.numpy(force=True).dtype
+        self._build_networks(list(net_arch))
 
     def _build_networks(self, hidden: list[int]) -> None:
         self._setup_lr_schedule()
@@ -108,7 +119,7 @@ class SAC(stable_baselines3.SAC):
         critic = (2, [self.obs_dim + self.act_dim, *hidden, 1])
         self.twin, self.twin_target = make(*critic), make(*critic).requires_grad_(False)
         self._share_weights()
-        self.actor.optimizer = Adam(self.gaussian.parameters(), lr=self.lr_schedule(1), fused=True)
+        self.actor.optimizer = _adam(self.gaussian.parameters(), self.lr_schedule(1))
         self.reset_critic()
 
     def _share_weights(self) -> None:
@@ -126,23 +137,32 @@ class SAC(stable_baselines3.SAC):
         """New weights for both critics and their targets, a new optimizer; the actor is kept."""
         self.twin.reset(self.generator)
         self.twin_target.load_state_dict(self.twin.state_dict())
-        self.critic.optimizer = Adam(self.twin.parameters(), lr=self.lr_schedule(1), fused=True)
+        self.critic.optimizer = _adam(self.twin.parameters(), self.lr_schedule(1))
+        self._look()
+
+    def _look(self) -> None:
+        """Let compiled code look at the optimizers' state, which may be another object now."""
+        self._machine = compiled.Machine(self) if self.core == "compiled" else None
 
     # --- acting ---------------------------------------------------------------------------------
 
     @torch.no_grad()
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Action [A] for an observation [O], or [N, A] for [N, O]: the mean, or one drawn."""
-        mean, log_std = self.mean_and_log_std(torch.from_numpy(np.atleast_2d(obs)).to(self.device))
-        if not deterministic:
-            mean += log_std.exp_() * self._noise(mean)
-        action = mean.tanh_().cpu().numpy()
-        return action[0] if obs.ndim == 1 else action
+        several = np.ascontiguousarray(obs, self._dtype).reshape(-1, self.obs_dim)
+        shape = (len(several), self.act_dim)
+        noise = torch.zeros(shape, device=self.device) if deterministic else self._noise(shape)
+        if self._machine is not None:
+            action = self._machine.act(several, noise)
+        else:
+            mean, log_std = self.mean_and_log_std(torch.from_numpy(several).to(self.device))
+            action = torch.tanh(mean + log_std.exp() * noise).cpu().numpy()
+        return action if obs.ndim > 1 else action[0]
 
     def sample_action(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterized action [B, A] and its log-probability [B] (Haarnoja et al., app. C)."""
         mean, log_std = self.mean_and_log_std(obs)
-        noise = self._noise(mean)
+        noise = self._noise(mean.shape)
         action = torch.tanh(mean + log_std.exp() * noise)
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         return action, (gaussian - torch.log(1 - action.square() + TANH_EPS)).sum(1)
@@ -152,8 +172,8 @@ class SAC(stable_baselines3.SAC):
         mean, log_std = self.gaussian(obs)[0].split(self.act_dim, dim=1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
-    def _noise(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self.generator, device=self.device)
+    def _noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.device)
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -166,9 +186,22 @@ class SAC(stable_baselines3.SAC):
 
         It learns from these rows [B] of the replay buffer; `reward` [B] replaces the stored ones.
         """
-        batch = self.replay.at(rows)
-        if reward is not None:
-            batch = batch._replace(reward=reward)
+        if reward is not None and reward.shape != rows.shape:
+            raise ValueError(f"found rewards {list(reward.shape)} for rows {list(rows.shape)}")
+        is_due = self._n_updates % self.target_update_interval == 0
+        if self._machine is not None:
+            noise = [self._noise((len(rows), self.act_dim)) for _ in range(2)]
+            tau = self.tau if is_due else 0.0
+            self._machine.update(self.replay.rows, rows, reward, noise, tau)
+        else:
+            batch = self.replay.at(rows)
+            self._update(batch if reward is None else batch._replace(reward=reward))
+            if is_due:
+                self._move_target()
+        self._n_updates += 1
+
+    def _update(self, batch: Batch) -> None:
+        """The step of temperature, critics and actor in torch: the reference of compiled code."""
         alpha = self.log_ent_coef.exp()
         action, log_prob = self.sample_action(batch.obs)
         # d/d(log alpha) of -(log alpha) · mean(log π + target entropy)
@@ -182,12 +215,11 @@ class SAC(stable_baselines3.SAC):
         actor_loss.backward()
         self.actor.optimizer.step()
 
-        if self._n_updates % self.target_update_interval == 0:
-            with torch.no_grad():
-                pairs = zip(self.twin_target.parameters(), self.twin.parameters(), strict=True)
-                for target, source in pairs:
-                    target.lerp_(source, self.tau)
-        self._n_updates += 1
+    @torch.no_grad()
+    def _move_target(self) -> None:
+        pairs = zip(self.twin_target.parameters(), self.twin.parameters(), strict=True)
+        for target, source in pairs:
+            target.lerp_(source, self.tau)
 
     def _update_critic(self, batch: Batch, alpha: Tensor) -> None:
         with torch.no_grad():
@@ -237,6 +269,19 @@ class SAC(stable_baselines3.SAC):
         self._n_updates = state["updates"]
         self.generator.set_state(state["generator"])
         self.replay.load_state_dict(state["replay"])
+        self._look()
+
+
+def _adam(parameters: Iterable[Tensor], rate: float) -> Adam:
+    """Adam with its state in place, which torch makes at the first step."""
+    optimizer = Adam(parameters, lr=rate, fused=True)
+    for p in optimizer.param_groups[0]["params"]:
+        optimizer.state[p] = {
+            "step": torch.zeros((), dtype=torch.float32, device=p.device),
+            "exp_avg": torch.zeros_like(p, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(p, requires_grad=False),
+        }
+    return optimizer
 
 
 def _look_at(network: nn.Module, layers: list[tuple[Tensor, Tensor]]) -> None:

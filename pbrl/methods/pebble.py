@@ -87,6 +87,7 @@ def reward_ensemble(run: "Run", cfg: Config) -> RewardEnsemble:
         learning_rate=cfg.reward_lr,
         batch_size=cfg.reward_batch,
         loss=cfg.loss,
+        core=sac.core(run, cfg),
     )
 
 

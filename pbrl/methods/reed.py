@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt
 from pbrl import registry
 from pbrl.agents.replay import Batch
 from pbrl.agents.sac import flat_dims
-from pbrl.methods import loop, pebble
+from pbrl.methods import loop, pebble, sac
 from pbrl.rewards.ensemble import RewardEnsemble
 from pbrl.rewards.reed import Dynamics, EncodedRewardNet
 
@@ -82,6 +82,7 @@ def train(run: "Run", cfg: Config) -> None:
         learning_rate=cfg.reward_lr,
         batch_size=cfg.reward_batch,
         loss=cfg.loss,
+        core=sac.core(run, cfg),
     )
 
     def before_queries(experience: Batch, session: int) -> dict[str, Any]:

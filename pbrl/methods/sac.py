@@ -3,13 +3,13 @@
 B-Pref divides the return of PEBBLE by that of SAC with the same networks and learning rates.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Interval
 from pydantic import BaseModel, ConfigDict
 
-from pbrl import registry
+from pbrl import devices, registry
 from pbrl.agents.sac import SAC
 
 if TYPE_CHECKING:
@@ -45,6 +45,14 @@ class Config(BaseModel):
     target_update_interval: Annotated[int, Ge(1)] = 1
     "Updates between steps of the target critics (2)."
 
+    core: Literal["compiled", "torch"] | None = None
+    "What computes an update: machine code or torch; null for compiled on the CPU, torch elsewhere."
+
+
+def core(run: "Run", cfg: Config) -> str:
+    """What computes an update; a plan has filled it in, a configuration made by hand may not."""
+    return cfg.core or devices.core(run.device.type)
+
 
 def sac_agent(run: "Run", cfg: Config) -> SAC:
     """An agent for the run's environment that remembers the whole run."""
@@ -62,6 +70,7 @@ def sac_agent(run: "Run", cfg: Config) -> SAC:
         gamma=cfg.gamma,
         tau=cfg.tau,
         target_update_interval=cfg.target_update_interval,
+        core=core(run, cfg),
     )
 
 

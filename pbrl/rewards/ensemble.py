@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from pbrl import compiled
 from pbrl.networks import StackedMLP
 from pbrl.rewards.fit import (
     Fit,
@@ -52,6 +53,7 @@ class RewardEnsemble:
 
     They differ by initialization and order alone (no bootstrap). Training continues from the
     previous weights and optimizer state. Everything is on the device of `generator`.
+    With core "compiled" the reward of one step is computed so, where the net is a `RewardNet`.
     Published: Adam 3e-4, minibatches of 128 pairs.
     """
 
@@ -63,8 +65,12 @@ class RewardEnsemble:
         learning_rate: float,
         batch_size: int,
         loss: LossChoice,
+        core: str = "torch",
     ) -> None:
         self.net, self.generator, self.batch_size = net, generator, batch_size
+        self._compiled = None
+        if core == "compiled" and isinstance(net, RewardNet):
+            self._compiled = compiled.Reward(net.mlp)
         self.optimizer = Adam(net.parameters(), lr=learning_rate, fused=True)
         self.loss = chosen_loss(loss)
 
@@ -74,8 +80,10 @@ class RewardEnsemble:
         return self.net(torch.cat((obs, act), dim=1)).mean(0)
 
     @torch.no_grad()
-    def one(self, obs: np.ndarray, act: np.ndarray) -> Tensor:
-        """Reward of one step as a scalar tensor, which stays on the device."""
+    def one(self, obs: np.ndarray, act: np.ndarray) -> float | Tensor:
+        """Reward of one step: a number, or from torch a scalar that stays on the device."""
+        if self._compiled is not None:
+            return self._compiled(obs, act)
         x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
         return self.net(x.to(self.generator.device)[None]).mean()
 

@@ -2,14 +2,15 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pbrl import registry, sessions
+from pbrl import devices, registry, sessions
 from pbrl.errors import ConfigError, did_you_mean
 from pbrl.registry import source
 from pbrl.registry.annotations import name_of
 from pbrl.store.inputs import opened
 
+CORE = Literal["compiled", "torch"] | None  # the setting of a method whose agent has both
 EVALUATIONS = (20, 10, 5)
 """Evaluations of a run after the one at its start, as many of these as fit."""
 EVALUATION_STEPS = 0.6
@@ -60,6 +61,20 @@ def with_budget(
                 "label_interval"
             )
     return filled
+
+
+def with_core(
+    method: dict[str, Any], entry: registry.Entry, device: str, where: str
+) -> dict[str, Any]:
+    """The method's settings with what computes its updates, refused if that cannot be there."""
+    if "core" not in method or entry.parameters["core"].type != CORE:
+        return method
+    if method["core"] == "compiled" and devices.core(device) != "compiled":
+        raise ConfigError(
+            f"{where}: {method['label']} has core 'compiled', which is for the CPU, on device "
+            f"{device!r}; remove core, or set it to 'torch'"
+        )
+    return method | {"core": method["core"] or devices.core(device)}
 
 
 def check_members(method: dict[str, Any], where: str) -> None:
