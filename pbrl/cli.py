@@ -59,6 +59,8 @@ PLURALS = {
     "methods": "method",
     "bandits": "bandit",
     "problems": "problem",
+    "worlds": "world",
+    "learners": "learner",
     "losses": "loss",
     "queries": "query",
     "suites": "suite",
@@ -393,7 +395,7 @@ def check(
     what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="a name, or a plug-in file")],
     plugin: PluginOption = None,
 ) -> None:
-    """Contract tests of an environment, teacher, method, query, loss, bandit or problem.
+    """Contract tests of an environment, teacher, method, query, loss, bandit, problem and so on.
 
     They run in a process of their own; one that hangs is stopped after 1 to 10 minutes, by kind.
     """
@@ -417,7 +419,10 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="env, teacher, method, query, loss, bandit, problem")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="env, teacher, method, query, loss, bandit, problem, world, learner"),
+    ],
     name: Annotated[str, typer.Argument(help="what a suite will call it")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="file; default NAME.py")] = None,
 ) -> None:

@@ -22,6 +22,8 @@ from pbrl.suites.blocks import (
     NAMED_AXES,
     BanditBlock,
     Head,
+    OnlineBlock,
+    TabularBlock,
     checked,
 )
 from pbrl.suites.text import find, read
@@ -72,11 +74,11 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
             )
         block = checked(BLOCKS[kind], raw, where)
         of_block = [(where, run) for run in _expand(block, where, len(seeds), described, room)]
-        room -= len(of_block) * (1 if kind == "bandit" else len(seeds))
+        room -= len(of_block) * (1 if hasattr(block, "repetitions") else len(seeds))
         runs += of_block
     found: list[dict[str, Any]] = []
     origin: dict[str, str] = {}
-    problems = fit.Problems()
+    problems, worlds = fit.Problems(), fit.Worlds()
     for where, run in runs:
         try:
             sealed = sealed_inputs(run, folder)
@@ -88,9 +90,9 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
             problems.check(sealed, where)
             problems.check_base(sealed, where)
             problems.check_features(sealed, where)
-        seeded = [
-            sealed | {"seed": s} for s in (seeds[:1] if sealed["kind"] == "bandit" else seeds)
-        ]
+        if sealed["kind"] == "tabular":
+            worlds.check(sealed, where)
+        seeded = [sealed | {"seed": s} for s in (seeds[:1] if "repetitions" in sealed else seeds)]
         key = json.dumps(identity(seeded[0]), sort_keys=True)
         if key in origin:
             raise ConfigError(
@@ -123,21 +125,56 @@ def _expand(
                 at = f"{where}.{axis}" + f".{number}" * several
                 axes[axis] += _named(axis, value, at, block, described, room)
             _label(axes[axis])
-    sizes = {axis: len(values) for axis, values in axes.items()}
     if isinstance(block, BanditBlock):
-        _check_room(where, sizes | {"horizon": len(block.horizon)}, room)
-        for problem, algorithm, horizon in itertools.product(
-            axes["problem"], axes["algorithm"], block.horizon
-        ):
-            yield {
-                "kind": "bandit",
-                "problem": problem,
-                "algorithm": algorithm,
-                "horizon": horizon,
-                "repetitions": block.repetitions,
-                **common,
-            }
-        return
+        runs = _bandit_runs(block, axes, where, room)
+    elif isinstance(block, TabularBlock):
+        runs = _tabular_runs(block, axes, where, room)
+    else:
+        runs = _online_runs(block, axes, where, room, seeds, described)
+    yield from (run | common for run in runs)
+
+
+Axes = dict[str, list[dict[str, Any]]]
+
+
+def _bandit_runs(block: BanditBlock, axes: Axes, where: str, room: int) -> Iterator[dict[str, Any]]:
+    sizes = {axis: len(values) for axis, values in axes.items()}
+    _check_room(where, sizes | {"horizon": len(block.horizon)}, room)
+    for problem, algorithm, horizon in itertools.product(
+        axes["problem"], axes["algorithm"], block.horizon
+    ):
+        yield {
+            "kind": "bandit",
+            "problem": problem,
+            "algorithm": algorithm,
+            "horizon": horizon,
+            "repetitions": block.repetitions,
+        }
+
+
+def _tabular_runs(
+    block: TabularBlock, axes: Axes, where: str, room: int
+) -> Iterator[dict[str, Any]]:
+    fit.check_tabular(block, axes["teacher"], where)
+    choices: dict[str, list[Any]] = {
+        key: getattr(block, key) for key in ("labels", "absorbing", "segment_length")
+    }
+    every = axes | choices
+    _check_room(where, {axis: len(values) for axis, values in every.items()}, room)
+    for choice in itertools.product(*every.values()):
+        yield {
+            "kind": "tabular",
+            **dict(zip(every, choice, strict=True)),
+            "test_pairs": block.test_pairs,
+            "folds": block.folds,
+            "repetitions": block.repetitions,
+        }
+
+
+def _online_runs(
+    block: OnlineBlock, axes: Axes, where: str, room: int, seeds: int, described: Described
+) -> Iterator[dict[str, Any]]:
+    sizes = {axis: len(values) for axis, values in axes.items()}
     sizes |= {"steps": len(block.steps), "labels": len(block.labels), "seeds": seeds}
     learning = [m for m in axes["method"] if _learns(described["method", m["name"]])]
     if not learning:
@@ -150,7 +187,9 @@ def _expand(
         entry = described["method", method["name"]]
         fit.check_actions(entry, env, where)
         # A method that asks no teacher is one run per seed, however many teachers stand beside it.
-        asked = itertools.product(axes["teacher"], block.labels) if _learns(entry) else [(None, 0)]
+        asked: Any = [(None, 0)]
+        if _learns(entry):
+            asked = itertools.product(axes["teacher"], block.labels)
         budgets: dict[int, dict[str, Any]] = {}
         for teacher, labels in asked:
             if labels not in budgets:
@@ -170,7 +209,6 @@ def _expand(
                 or fit.eval_every(steps, horizon, block.eval_episodes, block.final_episodes),
                 "eval_episodes": block.eval_episodes,
                 "final_episodes": block.final_episodes,
-                **common,
             }
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from pbrl.store import Cell
 
-ROUGH_SECONDS = {"online": 0.002, "bandit": 3e-7}  # per step and per duel, on a current core
+ROUGH_SECONDS = {"online": 0.002, "bandit": 3e-7, "tabular": 0.2}
+"""per step, duel and repetition, on a current core"""
 EVALUATION = 0.25  # of what a step of training costs, a step of an evaluation does
 
 
@@ -256,7 +257,7 @@ def plan_notes(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _rates(cells: "list[Cell]") -> dict[str, float]:
-    """Median seconds per step or duel of finished cells, by kind, task, learner and teacher."""
+    """Median seconds of finished cells per unit of `_work`, by kind, task, learner, teacher."""
     found: dict[str, list[float]] = {}
     for cell in cells:
         manifest = cell.manifest()
@@ -269,13 +270,17 @@ def _rates(cells: "list[Cell]") -> dict[str, float]:
 def _size(config: dict[str, Any]) -> str:
     if config["kind"] == "bandit":
         return f"{config['horizon']:,} duels x {config['repetitions']}"
+    if config["kind"] == "tabular":
+        return f"{config['labels']:,} labels x {config['repetitions']}"
     return f"{config['steps']:,} steps"
 
 
 def _work(config: dict[str, Any]) -> float:
-    """How much a cell has to do: steps, those of evaluations by their cost, or duels of all."""
+    """How much a cell has to do: steps, those of evaluations by their cost, duels, repetitions."""
     if config["kind"] == "bandit":
         return config["horizon"] * config["repetitions"]
+    if config["kind"] == "tabular":
+        return config["repetitions"]
     evaluations = config["steps"] // config["eval_every"] + 1
     episodes = evaluations * config["eval_episodes"] + config["final_episodes"]
     return config["steps"] + EVALUATION * episodes * _horizon(config)
@@ -318,7 +323,7 @@ def share(progress: dict[str, Any] | None, config: dict[str, Any]) -> float | No
     step = (progress or {}).get("step")
     if not isinstance(step, int | float) or step != step:
         return None
-    whole = config["repetitions"] if config["kind"] == "bandit" else config["steps"]
+    whole = config["repetitions"] if "repetitions" in config else config["steps"]
     return min(max(step / max(1, whole), 0.0), 1.0)
 
 

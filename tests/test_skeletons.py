@@ -22,8 +22,16 @@ DUELS = {
 }  # fmt: skip
 
 
+TABLES = {
+    "kind": "tabular", "world": "riverswim", "learner": "partial-return", "labels": 20,
+    "repetitions": 2, "test_pairs": 20,
+}  # fmt: skip
+
+
 def block(kind: str, name: str) -> dict:
     """A small cell with the plug-in in its place."""
+    if kind in ("world", "learner"):
+        return TABLES | {kind: name}
     if kind in ("bandit", "problem"):
         return DUELS | {"algorithm" if kind == "bandit" else kind: name}
     method = PEBBLE | ({"name": name} if kind == "method" else {})

@@ -26,6 +26,8 @@ LIMITS = {
     "loss": 60,
     "bandit": 300,
     "problem": 120,
+    "world": 120,
+    "learner": 120,
 }
 
 

@@ -26,6 +26,7 @@ class Local:
         self.running: set[str] = set()
         axes = {"env": "env", "method": "method", "teacher": "teacher"}
         axes |= {"problem": "problem", "algorithm": "bandit"}
+        axes |= {"world": "world", "learner": "learner"}
         self.names = sorted(
             {
                 (kind, cell.config[axis]["name"])

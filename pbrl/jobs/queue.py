@@ -355,6 +355,8 @@ def _party(cell: Cell, ended: Ended) -> str:
     kind, axis = ended.inside, "env" if ended.inside == "environment" else ended.inside
     if cell.config["kind"] == "bandit":
         kind = axis = "algorithm"
+    if cell.config["kind"] == "tabular" and ended.inside == "method":
+        kind = axis = "learner"
     named = cell.config.get(axis)
     return f"{kind} {named['name']!r}" if named else kind
 

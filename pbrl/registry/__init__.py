@@ -9,12 +9,13 @@ checking.py     what a suite gives for a name, filled in, checked, and made of i
 
 from bandits.registry import Names, problem
 from bandits.registry import algorithm as bandit
-from envs.registry import REQUIRED, env
+from envs.registry import REQUIRED, env, world
 from pbrl.registry.annotations import takes_list
 from pbrl.registry.checking import check_parameters, make, split, with_defaults
 from pbrl.registry.describing import Entry, Parameter, config_class, describe
 from pbrl.registry.finding import (
     KINDS,
+    learner,
     load_plugin,
     loss,
     method,
@@ -37,6 +38,7 @@ __all__ = [
     "config_class",
     "describe",
     "env",
+    "learner",
     "load_plugin",
     "loss",
     "make",
@@ -51,4 +53,5 @@ __all__ = [
     "teacher",
     "temporarily",
     "with_defaults",
+    "world",
 ]

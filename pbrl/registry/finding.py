@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bandits.registry import ALGORITHMS, BASE_BANDITS, PROBLEMS
-from envs.registry import ENVS
+from envs.registry import ENVS, WORLDS
 from pbrl.errors import ConfigError, PluginError, did_you_mean
 from pbrl.registry.source import ROOT
 
@@ -33,6 +33,8 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "loss": ("pbrl/losses", "loss", "pbrl.losses"),
     "bandit": ("bandits/algorithms", "algorithm", "pbrl.bandits"),
     "problem": ("bandits/problems", "problem", "pbrl.problems"),
+    "world": ("envs/tabular", "world", "pbrl.worlds"),
+    "learner": ("pbrl/tabular", "learner", "pbrl.learners"),
 }
 # What only a parameter can name: the ordinary bandits that reductions drive.
 INNER = {"base bandit": ("bandits/base_bandits.py", "base_bandit", "pbrl.base_bandits")}
@@ -45,6 +47,8 @@ REGISTERED: dict[str, dict[str, Any]] = {
     "bandit": ALGORITHMS,
     "base bandit": BASE_BANDITS,
     "problem": PROBLEMS,
+    "world": WORLDS,
+    "learner": {},
     "loss": {},  # the loss core keeps its own names; they are seen here once it is imported
 }
 
@@ -78,6 +82,7 @@ def _loss_core() -> Any:
 teacher = partial(_decorator, "teacher")
 method = partial(_decorator, "method")
 query = partial(_decorator, "query")
+learner = partial(_decorator, "learner")
 
 
 @contextmanager

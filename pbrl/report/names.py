@@ -16,7 +16,7 @@ from typing import Any
 from pbrl import errors, store
 from pbrl.store.inputs import without_places
 
-AXES = ("env", "problem", "method", "algorithm", "teacher")
+AXES = ("env", "problem", "world", "method", "algorithm", "learner", "teacher")
 NOT_A_SETTING = (*AXES, "kind", "seed", "execution", "device")
 
 Flat = dict[str, Any]
@@ -44,7 +44,7 @@ def title(config: dict[str, Any]) -> str:
         return ""
     names = {axis: printable(name) for axis, name in store.labels(config).items()}
     parts = [joined(names["learner"], names["teacher"]), f"on {names['task']}"]
-    if config.get("kind") != "bandit":
+    if "repetitions" not in config:
         parts.append(f"seed {config.get('seed')}")
     return " ".join(parts)
 
@@ -100,12 +100,12 @@ def _budgets_that_differ(
 
 
 def _task(config: dict[str, Any]) -> Flat:
-    return flat(config.get("env") or config.get("problem") or {})
+    return flat(config.get("env") or config.get("problem") or config.get("world") or {})
 
 
 def _learner(config: dict[str, Any]) -> Flat:
     """The settings of the method, without those that it takes over from the block."""
-    found = flat(config.get("method") or config.get("algorithm") or {})
+    found = flat(config.get("method") or config.get("algorithm") or config.get("learner") or {})
     return {k: v for k, v in found.items() if k not in config or config[k] != v}
 
 

@@ -33,6 +33,7 @@ CAPTIONS = {
     "success": "Success rate during training",
     "efficiency": "Feedback efficiency: return against labels answered",
     "profiles": "Performance profiles",
+    "tabular": "Near-optimal policies against labels",
     "regret": "{} regret on linear and on logarithmic axes",
 }
 

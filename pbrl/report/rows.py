@@ -7,6 +7,7 @@ costs as much for the rows of one cell as for those of a hundred.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,8 @@ COLUMNS = {"online": ("event", "step", "labels", *LAST)}  # those shown; of a ba
 @dataclass(frozen=True)
 class Evaluations:
     """One run of an agent; NaN where there is no number."""
+
+    goal: ClassVar = "steps"  # of the configuration, that `reached` is to be
 
     steps: np.ndarray  # [E] environment steps, ascending
     returns: np.ndarray  # [E] mean true return of one evaluation
@@ -60,6 +63,8 @@ class Evaluations:
 class Duels:
     """The repetitions of one bandit cell."""
 
+    goal: ClassVar = "horizon"
+
     duels: np.ndarray  # [P] duels played when regret was recorded
     regret: dict[str, np.ndarray]  # cumulative regret by name, [P, runs]
     ends: dict[str, np.ndarray]  # what the rows of event "end" say, [runs]; NaN without a number
@@ -69,17 +74,29 @@ class Duels:
         return int(self.duels[-1])
 
 
-Run = Evaluations | Duels
+@dataclass(frozen=True)
+class Fits:
+    """The repetitions of one tabular cell."""
+
+    goal: ClassVar = "repetitions"
+    values: dict[str, np.ndarray]  # what the rows of event "fit" say, [runs]; NaN without a number
+
+    @property
+    def reached(self) -> int:
+        return len(self.values["near_optimal"])
+
+
+Run = Evaluations | Duels | Fits
 
 
 def runs(batch: store.Batch) -> Iterator[tuple[store.CellInfo, Run | None]]:
-    """Each cell of a batch with what its rows say; None without an evaluation or a regret."""
+    """Each cell of a batch with what its rows say; None without an evaluation, regret or fit."""
     columns = {
         c.name: _numbers(c) for c in batch.frame if c.dtype.is_numeric() or c.dtype == pl.Boolean
     }
     owners = np.repeat(np.arange(len(batch.cells)), batch.counts)
     parts = {}
-    for event in ("eval", "final", "episode", "regret", "end"):
+    for event in ("eval", "final", "episode", "regret", "end", "fit"):
         chosen = np.zeros(0, int)
         if batch.frame.schema.get("event") == pl.String:
             chosen = (batch.frame["event"] == event).arg_true().to_numpy()
@@ -87,7 +104,7 @@ def runs(batch: store.Batch) -> Iterator[tuple[store.CellInfo, Run | None]]:
         parts[event] = [chosen[start:end] for start, end in pairwise(starts)]
     for number, cell in enumerate(batch.cells):
         rows = {event: _Rows(columns, part[number]) for event, part in parts.items()}
-        made = _duels if cell.config.get("kind") == "bandit" else _evaluations
+        made = MADE.get(str(cell.config.get("kind")), _evaluations)
         yield cell, made(**rows)
 
 
@@ -144,3 +161,14 @@ def _duels(regret: _Rows, end: _Rows, **_: _Rows) -> Duels | None:
         if name not in (*KEYS, *ENDS) and not np.isnan(values := regret[name]).any()
     }
     return Duels(duels, known, {name: end[name] for name in ENDS} if len(end) else {})
+
+
+def _fits(fit: _Rows, **_: _Rows) -> Fits | None:
+    if not len(fit) or "repetition" not in fit.columns:
+        return None
+    order = np.argsort(fit["repetition"])
+    names = {*fit.columns, "near_optimal", "scaled_return"} - {*KEYS}
+    return Fits({name: fit[name][order] for name in sorted(names)})
+
+
+MADE: dict[str, Any] = {"bandit": _duels, "tabular": _fits}

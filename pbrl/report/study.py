@@ -89,6 +89,36 @@ class Bandit:
 
 
 @dataclass(frozen=True)
+class Tabular:
+    """One learner in one world (or family of them) under one teacher; runs are repetitions."""
+
+    name: Name
+    config: dict[str, Any]
+    values: dict[str, np.ndarray]  # by column of the rows "fit", [runs], NaN where it has none
+
+    @property
+    def task(self) -> str:
+        return self.name.task
+
+    @property
+    def learner(self) -> str:
+        return self.name.learner
+
+    @property
+    def teacher(self) -> str:
+        return self.name.teacher
+
+    @property
+    def runs(self) -> int:
+        return len(self.values["near_optimal"])
+
+    def known(self, column: str) -> np.ndarray:
+        """The values of a column, those that there are."""
+        values = self.values.get(column, np.empty(0))
+        return values[~np.isnan(values)]
+
+
+@dataclass(frozen=True)
 class Left:
     """A cell whose numbers are in no figure and no table, and why."""
 
@@ -104,6 +134,7 @@ class Study:
 
     lines: list[Line]
     bandits: list[Bandit]
+    tabular: list[Tabular]
     left: list[Left]
     versions: dict[str, Counter[str]]  # cells by version: source, plug-ins, Python, packages
     notices: list[str]  # of single cells, such as a damaged checkpoint
@@ -115,7 +146,7 @@ class Study:
         """How many cells stand behind the lines."""
         return self.versions["pbrl"].total() if "pbrl" in self.versions else 0
 
-    def notes_on(self, shown: "Sequence[Line | Bandit]") -> list[str]:
+    def notes_on(self, shown: "Sequence[Line | Bandit | Tabular]") -> list[str]:
         """What the cells say of the tasks that a table or figure shows."""
         tasks = {one.task for one in shown}
         return [f"{task}: {text}" for task, text in self.notes if task in tasks]
@@ -184,16 +215,18 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
         for part, version in _versions(json.loads(text)):
             versions[part][version] += number
     named = names.of_families([alike[0].config for alike in families.values()])
-    lines, bandits = [], []
+    lines, bandits, tabular = [], [], []
     notes: dict[tuple[str, str], None] = {}
     for alike, name in zip(families.values(), named, strict=True):
         said = [printable(text) for cell in alike for text in cell.summary.get("notes") or ()]
         notes |= dict.fromkeys((name.task, text) for text in said)
         if alike[0].config["kind"] == "bandit":
             bandits.append(_bandit(name, alike, runs))
+        elif alike[0].config["kind"] == "tabular":
+            tabular.append(_tabular(name, alike, runs))
         else:
             lines.append(_line(name, alike, runs))
-    return Study(lines, bandits, left, dict(versions), notices, list(notes), resumed)
+    return Study(lines, bandits, tabular, left, dict(versions), notices, list(notes), resumed)
 
 
 CONTINUED = "with other versions"  # in the store's notice of a cell that other packages continued
@@ -276,6 +309,17 @@ def _bandit(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -
     )
 
 
+def _tabular(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Tabular:
+    """Repetitions side by side, those of several seeds joined."""
+    parts = [found for cell in cells if isinstance(found := runs[cell.id], rows.Fits)]
+    values = {
+        column: np.concatenate([part.values[column] for part in parts])
+        for column in parts[0].values
+        if all(column in part.values for part in parts)
+    }
+    return Tabular(name, cells[0].config, values)
+
+
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     """Arrays [P, runs] side by side; one alone is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -290,10 +334,9 @@ def _left(cell: store.CellInfo, run: Run | None) -> Left | None:
             cause += f" (repeat: {cell.failure['command']})"
     elif status == "done":
         if cell.problem or run is None:
-            status, cause = "unreadable", cause or "its metrics hold no evaluation and no regret"
+            status, cause = "unreadable", cause or "its metrics hold no result"
         else:
-            goal = "horizon" if isinstance(run, rows.Duels) else "steps"
-            planned = cell.config.get(goal)
+            planned = cell.config.get(run.goal)
             if run.reached == planned:
                 return None
             status, cause = "ended early", f"its last row is at {run.reached} of {planned}"

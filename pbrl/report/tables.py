@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from pbrl.errors import ConfigError, StoreError, did_you_mean
-from pbrl.report import coverage, formats, scores, statistics
+from pbrl.report import coverage, formats, scores, statistics, tabular
 from pbrl.report.formats import FORMATS, Table, Value
 from pbrl.report.names import natural
 from pbrl.report.scores import Estimate
@@ -55,6 +55,8 @@ def build(study: Study, *, regrets: Sequence[str] | None) -> list[Table]:
         _aggregates(scores.comparison(study, known)),
         _improvements(study),
         _bandits(study, chosen_regrets(study, regrets)),
+        tabular.table(study),
+        tabular.pairs(study),
         _left_out(study),
     ]
     return [one for one in found if one.rows]

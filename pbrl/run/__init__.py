@@ -1,4 +1,4 @@
-"""One cell being computed: what a method gets, the environment it acts in, bandit cells."""
+"""One cell being computed: what a method gets, the environment it acts in, cells without one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ def execute(cell: "Cell") -> dict[str, Any]:
         from pbrl.run import bandit  # numba is needed for these cells alone
 
         return bandit.execute(cell)
+    if cell.config["kind"] == "tabular":
+        from pbrl.run import tabular
+
+        return tabular.execute(cell)
     from pbrl.run import online
 
     return online.execute(cell)

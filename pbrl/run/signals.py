@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, Literal
 
-Party = Literal["method", "environment", "teacher"]
-PARTIES: tuple[Party, ...] = ("method", "environment", "teacher")
+Party = Literal["method", "environment", "teacher", "learner", "world"]
+PARTIES: tuple[Party, ...] = ("method", "environment", "teacher", "learner", "world")
 
 
 class Interrupted(BaseException):

@@ -10,6 +10,7 @@ from pbrl.run.signals import is_interruption, within
 from pbrl.scores import masked_sum
 from pbrl.segments import Segments
 from pbrl.teachers import Answers, answer_of
+from pbrl.teachers.oracle import Oracle
 
 if TYPE_CHECKING:
     from envs.registry import EnvSpec
@@ -34,6 +35,16 @@ class AskedTeacher:
         if hasattr(self._teacher, "bind"):
             scale = {"horizon": spec.horizon, "reward_range": spec.reward_range}
             self._guarded("bind", self._teacher.bind, **scale)
+
+    def consult(self, oracle: Oracle) -> None:
+        """Give the teacher the values of the task, if it judges by them."""
+        if hasattr(self._teacher, "consult"):
+            self._guarded("consult", self._teacher.consult, oracle)
+
+    def probability(self, first: Segments, second: Segments) -> np.ndarray:
+        """P(second preferred | answered), float64 [N]: for the record, no learner sees it."""
+        found = self._guarded("probability", self._teacher.probability, first, second)
+        return np.asarray(found, np.float64)
 
     def observe_episode(self, true_return: float) -> None:
         """Tell the teacher the return of a training episode, if it wants to know."""

@@ -31,7 +31,7 @@ FailureKind = Literal["user", "numeric", "environment", "resource", "lost", "bug
 SCHEMA = 2  # of the manifest
 METRICS = "metrics.parquet"
 UNFINISHED = ("checkpoints", "journal.jsonl", "failure.json")  # what a done cell has no use for
-AXES = ("algorithm", "method", "problem", "env", "teacher")
+AXES = ("algorithm", "method", "learner", "problem", "env", "world", "teacher")
 _log = logging.getLogger("pbrl")
 
 

@@ -310,15 +310,15 @@ def _labeled(info: CellInfo, frame: "polars.DataFrame") -> "polars.DataFrame":
 
 
 def labels(config: dict[str, Any]) -> dict[str, str]:
-    """task (env or problem), learner (method or algorithm) and teacher, as a suite labels them."""
+    """task (env, problem or world), learner (or method, algorithm) and teacher, as labeled."""
 
     def label(*axes: str) -> str:
         named = next((config[axis] for axis in axes if config.get(axis)), None)
         return "" if named is None else named.get("label", named["name"])
 
     return {
-        "task": label("env", "problem"),
-        "learner": label("method", "algorithm"),
+        "task": label("env", "problem", "world"),
+        "learner": label("method", "algorithm", "learner"),
         "teacher": label("teacher"),
     }
 
@@ -327,5 +327,5 @@ def title(config: dict[str, Any]) -> str:
     """A cell in one line: what learns, on what, taught by whom, which seed."""
     names = labels(config)
     teacher = f", {names['teacher']} teacher" if names["teacher"] else ""
-    seed = "" if config.get("kind") == "bandit" else f", seed {config.get('seed')}"
+    seed = "" if "repetitions" in config else f", seed {config.get('seed')}"
     return f"{names['learner']} on {names['task']}{teacher}{seed}"

@@ -65,6 +65,29 @@ class BanditBlock(Block):
 
 
 @dataclass(kw_only=True)
+class TabularBlock(Block):
+    """Learners from labels in worlds solved exactly, over many repetitions per cell.
+
+    A cell has one seed, the suite's first; a repetition draws its own pairs, and its own world
+    where worlds are drawn.
+    """
+
+    kind: Literal["tabular"]
+    world: list[Named]
+    learner: list[Named]
+    teacher: list[Named] = ("oracle",)  # type: ignore[assignment]
+    labels: list[Annotated[int, Ge(1), Le(10**6)]]
+    absorbing: list[bool] = (True,)  # type: ignore[assignment]
+    """whether pairs in which an episode ends before the last step are kept"""
+    segment_length: list[Annotated[int, Ge(1), Le(1000)]] = (3,)  # type: ignore[assignment]
+    test_pairs: Annotated[int, Ge(1), Le(10**6)] = 1000
+    """new pairs on which the odds that were learned are held against the teacher's"""
+    folds: Annotated[int, Ge(0), Le(100)] = 0
+    """parts of a cross-validation within the labels, at least 2; 0 for none"""
+    repetitions: Annotated[int, Ge(1), Le(10**6)] = 30
+
+
+@dataclass(kw_only=True)
 class Head:
     """The top level of a suite file."""
 
@@ -74,9 +97,13 @@ class Head:
     blocks: Annotated[list[dict[str, Any]], Len(1)]
 
 
-BLOCKS: dict[str, type[Block]] = {"online": OnlineBlock, "bandit": BanditBlock}
+BLOCKS: dict[str, type[Block]] = {
+    "online": OnlineBlock,
+    "bandit": BanditBlock,
+    "tabular": TabularBlock,
+}
 EXECUTION = ("hang_timeout", "checkpoint_seconds", "gpus")
-NAMED_AXES = ("env", "method", "teacher", "problem", "algorithm")
+NAMED_AXES = ("env", "method", "teacher", "problem", "algorithm", "world", "learner")
 
 
 def keys(model: type[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pbrl.errors import ConfigError, did_you_mean
 from pbrl.registry import source
 from pbrl.registry.annotations import name_of
 from pbrl.store.inputs import opened
+from pbrl.suites.blocks import TabularBlock
 
 CORE = Literal["compiled", "torch"] | None  # the setting of a method whose agent has both
 EVALUATIONS = (20, 10, 5)
@@ -171,6 +172,67 @@ def check_functions(teacher: dict[str, Any], where: str) -> None:
             f"{where}.teacher: {file} has no function {function!r}; "
             f"{did_you_mean(function, defined)}"
         )
+
+
+NEEDS_EPISODES = ("eps_skip", "eps_equal", "stage_mistake", "stage_skip")
+
+
+def check_tabular(block: TabularBlock, teachers: list[dict[str, Any]], where: str) -> None:
+    """Parts of a teacher that follow an agent's episodes have none to follow in a tabular world."""
+    if block.folds == 1 or block.folds > min(block.labels):
+        raise ConfigError(
+            f"{where}.folds: found {block.folds}; expected 0, or at least 2 and at most "
+            f"{min(block.labels)}, the labels"
+        )
+    for teacher in teachers:
+        _check_shares(teacher, where)
+        used = _follows_episodes(teacher)
+        if used:
+            raise ConfigError(
+                f"{where}: teacher {teacher['label']}: {used} follows the episodes of an agent "
+                "that is trained, and in a tabular world none is; use another teacher"
+            )
+
+
+def _follows_episodes(teacher: str | dict[str, Any]) -> str | None:
+    """The part of a teacher, or of one of its annotators, that follows an agent's episodes."""
+    if isinstance(teacher, str):
+        return teacher if teacher in ("skip", "equal") else None
+    found = [key for key in NEEDS_EPISODES if teacher.get(key)]
+    found += [name for name in ("skip", "equal") if teacher["name"] == name]
+    found += [used for one in annotators(teacher) if (used := _follows_episodes(one))]
+    return found[0] if found else None
+
+
+class Worlds:
+    """Makes and solves each world of a suite whose parameters were given, to see that it can be."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def check(self, config: dict[str, Any], where: str) -> None:
+        """Make and solve the world of a tabular cell, or one of those that it draws, once."""
+        key = repr(config["world"])
+        name, given = registry.split(config["world"])
+        known = registry.describe("world", name).parameters
+        if key in self.seen or all(value == known[k].default for k, value in given.items()):
+            return
+        self.seen.add(key)
+        try:
+            import numpy as np
+
+            from pbrl.tabular.worlds import solved
+
+            made = registry.make("world", opened(config)["world"])
+            if hasattr(made, "sample"):
+                made = made.sample(np.random.default_rng(0))
+            solved(made, name)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.world: {error}") from None
+        except Exception as error:
+            raise ConfigError(
+                f"{where}.world: {name!r} raises {type(error).__name__}: {error}"
+            ) from error
 
 
 class Problems:

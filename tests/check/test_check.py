@@ -204,6 +204,23 @@ OTHERS = {
         "    matrices = np.array([[[0.5, 0.9], [0.9, 0.5]]])\n"
         "    starts = np.zeros(1, np.int64)\n"
     ),
+    "world": (
+        '@registry.world("test-liar-world")\nclass Liar:\n'
+        '    """Draws from a generator of its own."""\n'
+        "    def sample(self, rng):\n"
+        "        from envs.tabular import grids\n"
+        "        return grids.random_mdp().sample(np.random.default_rng())\n"
+    ),
+    "learner": (
+        '@registry.learner("test-liar-learner")\nclass Liar:\n'
+        '    """Counts upon what it learned before."""\n'
+        "    seen = 0\n"
+        "    def learn(self, world, pairs, rng):\n"
+        "        from pbrl.tabular.learner import Learned\n"
+        "        self.seen += 1\n"
+        "        policy = np.eye(world.actions)[np.full(world.states, self.seen % world.actions)]\n"
+        "        return Learned(policy, lambda walks: np.zeros(len(walks)))\n"
+    ),
 }
 HEAD = (
     "import gymnasium, torch\nimport numpy as np\nfrom gymnasium.spaces import Box\n"

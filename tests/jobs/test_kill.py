@@ -26,6 +26,14 @@ CELLS = {
     "pebble": ONLINE | {"method": {"name": "pebble", **check.SMALL}},
     "reed": ONLINE | {"method": {"name": "reed", "sfc_updates": 5, **check.SMALL}},
     "bandit": BANDIT | {"algorithm": "d-ts"},
+    "tabular": {
+        "kind": "tabular",
+        "world": "loop-mdp",
+        "learner": "regret",
+        "teacher": "stochastic",
+        "labels": 200,
+        "repetitions": 12,
+    },
 }
 
 
@@ -42,7 +50,7 @@ def trials(name: str, times: int, seed: int, folder: Path) -> tuple[int, bool]:
     rng = np.random.default_rng(seed)
     expected, found = kill_and_resume(command, times, rng, folder=folder)
     assert any(path.endswith("metrics.parquet") for path in expected)
-    assert name == "bandit" or any("/weights/" in path for path in expected)
+    assert name in ("bandit", "tabular") or any("/weights/" in path for path in expected)
     return sum(t.kills for t in found), all(t.digest == expected for t in found)
 
 
