@@ -27,6 +27,7 @@ COLUMNS = {
     "folded_cross_entropy": "k-fold cross-entropy",
     "starc": "STARC distance",
     "max_advantage": "max advantage",
+    "best_loop": "best loop",
     "ties": "ties",
     "undecided": "undecided",
     "noisy": "errors",
@@ -35,7 +36,7 @@ COLUMNS = {
 COUNTS = ("ties", "undecided", "noisy", "wrong")
 POSITIVE = (0.0, math.inf)
 WITHIN = {"accuracy": (0.0, 1.0), "calibration": (0.0, 1.0), "starc": (0.0, 2.0)}
-WITHIN |= {"max_advantage": (-math.inf, math.inf)}
+WITHIN |= {"max_advantage": (-math.inf, math.inf), "best_loop": (-math.inf, math.inf)}
 MEANINGS = {
     "near-optimal": "share of repetitions with a scaled return of at least 0.9, with Wilson's 95 % "
     "interval.",
@@ -48,6 +49,8 @@ MEANINGS = {
     "k-fold cross-entropy": "per label, predicted by what the other folds teach.",
     "STARC distance": "between the reward learned and the true one, 0 to 2.",
     "max advantage": "mean over states of max g(s, a); 0 for the true advantage.",
+    "best loop": "highest sum of g around a loop of one or two steps; above 0 it pays, taken for a "
+    "reward, to go round forever.",
     "ties": "labels that say so, mean per repetition; undecided: pairs of equal scores.",
     "errors": "labels that the teacher finds less likely than their opposite.",
     "against the return": "labels that contradict the true return.",

@@ -30,7 +30,22 @@ def _learned(world: Dynamics, found: np.ndarray, policy: np.ndarray) -> Learned:
         return logistic.counts(world, walks) @ found.ravel()
 
     highest = float(found.max(-1)[~world.terminal].mean())
-    return Learned(policy, score, reward=found, measures={"max_advantage": highest})
+    measures = {"max_advantage": highest, "best_loop": best_loop(world, found)}
+    return Learned(policy, score, reward=found, measures=measures)
+
+
+def best_loop(world: Dynamics, rewards: np.ndarray) -> float | None:
+    """The highest sum of `rewards` [S, A] on the way round a loop of one or two sure steps.
+
+    Above 0, who takes them for a reward goes round it forever; below 0 for all, who does hurries
+    to an end. None without such a loop.
+    """
+    sure = (world.transitions == 1) & ~world.terminal[:, None, None]
+    leads = np.where(sure, rewards[..., None], -np.inf).max(1)  # S, S: the best action from s to s'
+    there_and_back = leads + leads.T
+    np.fill_diagonal(there_and_back, leads.diagonal())
+    highest = float(there_and_back.max())
+    return highest if np.isfinite(highest) else None
 
 
 @registry.learner("greedy-advantage")

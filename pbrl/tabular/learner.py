@@ -24,7 +24,7 @@ class Learned:
     "Of walks, [N]: P(second preferred) = logistic(score(second) - score(first))."
     reward: np.ndarray | None = None
     "[S, A] or [S, A, S]: what was learned, read as a reward; None where there is no such thing."
-    measures: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float | None] = field(default_factory=dict)
     "Further numbers worth recording, by name."
 
 

@@ -188,6 +188,19 @@ def test_greedy_advantage_does_not_see_a_shift_that_misleads_advantage_as_reward
         assert abs(learned.measures["max_advantage"]) < 0.1
 
 
+def test_the_best_loop_is_found_among_steps_and_bumps() -> None:
+    to = SMALL.transitions.argmax(-1)
+    g = rng().normal(size=(SMALL.states, 4))
+    loops = []
+    for s in np.flatnonzero(~SMALL.terminal):
+        for a in range(4):
+            if to[s, a] == s:
+                loops.append(g[s, a])
+            back = [b for b in range(4) if to[to[s, a], b] == s and to[s, a] != s]
+            loops += [g[s, a] + g[to[s, a], b] for b in back if not SMALL.terminal[to[s, a]]]
+    assert advantage.best_loop(SMALL, g) == pytest.approx(max(loops))
+
+
 # --- measures -----------------------------------------------------------------------------------
 
 
