@@ -116,6 +116,7 @@ SMALL = [
             "size": (Annotated[int, Ge(2), Le(32)], 5),
             "slip": (Annotated[float, Ge(0), Le(1)], 0.1),
         },
+        exact=True,
     ),
     EnvSpec(
         name="pendulum",
@@ -147,6 +148,7 @@ def _tabular(name: str, horizon: int, rewards: tuple[float, float], summary: str
         fixed={"world": name},
         early_termination=name != "riverswim",
         actions="discrete",
+        exact=True,
     )
 
 

@@ -36,6 +36,7 @@ class EnvSpec:
             (falling ends it), so that a method can look better than the preferences made it:
             compare methods on fixed-horizon tasks first.
         actions: "box" or "discrete"; a method says which it takes.
+        exact: True when it has tables from which its optimal values are known exactly.
     """
 
     name: str
@@ -48,6 +49,7 @@ class EnvSpec:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     early_termination: bool = False
     actions: str = "box"
+    exact: bool = False
 
     def resolve(self, parameters: Mapping[str, Any]) -> "EnvSpec":
         """This spec as it is with `parameters` set.

@@ -210,11 +210,13 @@ def _cells(
     suite_name: str, out: Path | None, settings: list[str] | None
 ) -> "tuple[list[Cell], Path, str]":
     from pbrl import store, suite
+    from pbrl.suites import oracles
 
     content = suite.read(suite_name, settings=tuple(settings or ()))
     configs = suite.cells(content, folder=suite.find(suite_name).parent)
     root = out or Path("runs") / content["name"]
-    return [store.Cell(root, config) for config in configs], root, content["name"]
+    cells = [store.Cell(root, oracles.resolved(config, root)) for config in configs]
+    return cells, root, content["name"]
 
 
 @app.command()
@@ -239,7 +241,8 @@ def run(
 ) -> None:
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
     from pbrl import store
-    from pbrl.jobs import queue
+    from pbrl.jobs import oracles
+    from pbrl.suites.oracles import with_oracles
 
     if executor not in ("local", "ray"):
         raise ConfigError(f"--executor {executor!r}; expected local or ray")
@@ -252,7 +255,7 @@ def run(
             raise ConfigError(f"--retry {word!r}; expected {' or '.join(RETRIES)}")
     plugins = _load_plugins(plugin)
     planned, root, _ = _cells(suite_name, out, settings)
-    cells = _chosen(planned, only)
+    cells = with_oracles(_chosen(planned, only), planned)
     if executor == "local":
         from pbrl import devices
 
@@ -263,7 +266,7 @@ def run(
     for one in damaged:
         terminal.say_words(f"made anew: {one.problem}")
     with terminal.Progress(cells) as progress:
-        summary = queue.run_cells(
+        summary, cells = oracles.run_cells(
             cells,
             root,
             jobs=jobs,
@@ -272,6 +275,7 @@ def run(
             executor=executor,
             address=address,
             on_event=progress.event,
+            on_resolved=progress.replace,
         )
     lost = 0 if progress.lost is None else _lost(progress.lost)
     states = Counter(store.look(cell).status for cell in cells)
@@ -296,6 +300,54 @@ def run(
         terminal.say(f"next: pbrl table {root}; pbrl plot {root}")
     if summary.exit_code or lost:
         sys.exit(summary.exit_code or lost)
+
+
+@app.command()
+def oracle(
+    env: Annotated[
+        str,
+        typer.Argument(metavar="ENV", help="a name, or '{name: walker-walk, action_repeat: 2}'"),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="results folder")] = Path("runs/oracles"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="steps, seed, or a setting of the method expert"
+        ),
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Train the expert whose values teachers such as regret consult; the same command continues it.
+
+    A suite builds its own where it needs one; `oracle: FOLDER` in a block takes this one instead.
+    """
+    from pbrl import store, suite
+    from pbrl.jobs import queue
+    from pbrl.suites.text import parse
+
+    plugins = _load_plugins(plugin)
+    given = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r}; expected KEY=VALUE, such as steps=50000")
+        given[key.strip()] = parse(value, f"--set {key}")
+    cell = store.Cell(out, suite.oracle_cell(parse(env, "ENV"), given))
+    store.write_plan(out, [cell], plugins)
+    with terminal.Progress([cell]) as progress:
+        summary = queue.run_cells(
+            [cell], out, plugins=plugins, retry=["failed"], on_event=progress.event
+        )
+    terminal.print_failures(summary.failed, out)
+    if summary.exit_code:
+        sys.exit(summary.exit_code)
+    stages = cell.weights()["experts"]
+    for level in ("poor", "medium", "good"):
+        earned = stages[level]["return"]
+        told = "unknown" if earned is None else f"{earned:.4g}"
+        terminal.say(f"{level:<8}step {stages[level]['step']:>9,}, training return {told}")
+    terminal.say(f"pbrl {cell.whole_manifest()['environment']['pbrl']}, seed {cell.config['seed']}")
+    terminal.say_words(f"in a block: oracle: {cell.path.absolute()}")
 
 
 def _chosen(cells: "list[Cell]", patterns: list[str] | None) -> "list[Cell]":

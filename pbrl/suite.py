@@ -12,9 +12,9 @@ from typing import Any
 from bandits.registry import spelled
 from pbrl import devices, registry
 from pbrl.errors import ConfigError, did_you_mean, shown
-from pbrl.store import identity, title
+from pbrl.store import cell_id, identity, title
 from pbrl.store.inputs import sealed_inputs
-from pbrl.suites import fit
+from pbrl.suites import fit, oracles
 from pbrl.suites.blocks import (
     BLOCKS,
     CELLS,
@@ -26,9 +26,10 @@ from pbrl.suites.blocks import (
     TabularBlock,
     checked,
 )
+from pbrl.suites.oracles import METHOD
 from pbrl.suites.text import find, read
 
-__all__ = ["cells", "find", "read"]
+__all__ = ["cells", "find", "oracle_cell", "read"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 LABEL = 80  # characters of a label at most
@@ -61,7 +62,7 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     if len(set(seeds)) < len(seeds):
         raise ConfigError("suite.seeds: found one twice; expected distinct numbers")
     described: Described = {}
-    runs: list[tuple[str, dict[str, Any]]] = []  # a run is a cell for each seed
+    runs: list[tuple[str, Any, dict[str, Any]]] = []  # a run is a cell for each seed
     room = CELLS
     for number, raw in enumerate(head.blocks):
         where = f"blocks.{number}"
@@ -73,13 +74,19 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
                 else f"{where}: kind is missing; expected one of: {', '.join(BLOCKS)}"
             )
         block = checked(BLOCKS[kind], raw, where)
-        of_block = [(where, run) for run in _expand(block, where, len(seeds), described, room)]
+        expanded = _expand(block, where, len(seeds), described, room)
+        of_block = [(where, getattr(block, "oracle", None), run) for run in expanded]
         room -= len(of_block) * (1 if hasattr(block, "repetitions") else len(seeds))
         runs += of_block
     found: list[dict[str, Any]] = []
     origin: dict[str, str] = {}
     problems, worlds = fit.Problems(), fit.Worlds()
-    for where, run in runs:
+    built: set[str] = set()
+    for where, oracle, run in runs:
+        for made in oracles.consulted(run, oracle, folder, where):
+            if (made_id := cell_id(made)) not in built:
+                built.add(made_id)
+                found.append(made)
         try:
             sealed = sealed_inputs(run, folder)
         except ConfigError as error:
@@ -102,6 +109,24 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         origin[key] = where
         found += seeded
     return found
+
+
+def oracle_cell(env: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """The cell that trains an oracle for an environment, as a suite's cells would consult it.
+
+    `env` is a name or {name: ..., key: value}, `settings` what a block says under `oracle`. Raises
+    ConfigError for what is unknown, out of range, or needs no oracle.
+    """
+    content = {"kind": "online", "env": env, "method": METHOD, "steps": 1}
+    block = checked(BLOCKS["online"], content, "oracle")
+    named = _named("env", block.env[0], "oracle.env", block, {}, CELLS)
+    if len(named) > 1:
+        raise ConfigError(f"oracle.env: found {len(named)} environments; expected one")
+    fit.check_env(named[0], "oracle")
+    execution = {key: getattr(block, key) for key in EXECUTION}
+    return oracles.cell_config(
+        named[0], settings, Path(), "oracle", device=block.device, execution=execution
+    )
 
 
 def _expand(

@@ -424,6 +424,13 @@ class Progress:
         except OutputError as error:
             self.lost = self.lost or error
 
+    def replace(self, before: "Sequence[Cell]", after: "Sequence[Cell]") -> None:
+        """Cells that are known by other ids from here on."""
+        with self.lock:
+            for cell in before:
+                del self.cells[cell.id]
+            self.cells |= {cell.id: cell for cell in after}
+
     def event(self, what: str, cell: "Cell", note: str = "") -> None:
         """Called by the runner: started, done, skipped, failed, retry, waiting."""
         with self.lock:

@@ -74,6 +74,10 @@ class OnlineCell:
         self.teacher: AskedTeacher | None = None
         if config["teacher"] is not None:
             self.teacher = AskedTeacher(config["teacher"], self.spec, budget=config["labels"])
+            if config.get("oracle"):
+                from pbrl.run.oracle import oracle  # a world's solvers are needed for these alone
+
+                self.teacher.consult(oracle(config["oracle"], name, parameters))
         self.env = ActingEnv(name, parameters, seed=self.seed, stream="env")
         self._evaluation_envs: list[ActingEnv] = []
 

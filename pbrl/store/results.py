@@ -69,8 +69,16 @@ class Plan:
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def write_plan(root: Path, cells: Sequence[Cell], plugins: Sequence[str] = ()) -> list[CellInfo]:
+def write_plan(
+    root: Path,
+    cells: Sequence[Cell],
+    plugins: Sequence[str] = (),
+    *,
+    instead_of: Sequence[str] = (),
+) -> list[CellInfo]:
     """Add these cells to the folder's plan, so that missing ones can be named.
+
+    Those of the ids `instead_of`, which they stand for, leave it, and their folders go.
 
     Suites that share a folder share its plan; delete plan.json to forget cells no longer wanted. A
     damaged plan is made anew from the cells' folders, and returned as what was damaged; nothing is
@@ -78,7 +86,7 @@ def write_plan(root: Path, cells: Sequence[Cell], plugins: Sequence[str] = ()) -
     """
     path = root / "plan.json"
     atomic.make_folder(root)
-    if _known(path, cells, plugins):
+    if not instead_of and _known(path, cells, plugins):
         return []
     with guard(root):
         atomic.clean(root)
@@ -88,9 +96,12 @@ def write_plan(root: Path, cells: Sequence[Cell], plugins: Sequence[str] = ()) -
         except Damaged as error:
             known = _folders(root, set())[0]
             damaged = [_damaged_plan(error)]
+        known = [cell for cell in known if cell.id not in {*instead_of}]
         configs = {cell.id: cell.config for cell in [*known, *cells]}
         content = {"cells": list(configs.values()), "plugins": list(plugins)}
         atomic.write_file(path, atomic.sealed(content, indent=None))
+        for cell_id in instead_of:
+            atomic.remove(root / "cells" / cell_id)
     return damaged
 
 

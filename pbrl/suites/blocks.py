@@ -48,6 +48,9 @@ class OnlineBlock(Block):
     """episodes of an evaluation"""
     final_episodes: Annotated[int, Ge(1), Le(10_000)] = 50
     """episodes of the last evaluation, which scores rest on"""
+    oracle: str | dict[str, Any] | None = None
+    """whom teachers consult who need an oracle: how it is trained (steps, seed, settings of the
+    method expert), or the folder of a finished one"""
 
 
 @dataclass(kw_only=True)
