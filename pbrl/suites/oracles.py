@@ -23,7 +23,7 @@ from pbrl.suites import fit
 
 METHOD = "expert"
 DEFAULT = {"steps": 20_000, "seed": 0}
-EVALUATIONS = 20
+EPISODES = {"eval_episodes": 10, "final_episodes": 50}
 
 
 def needed(teacher: dict[str, Any] | str | None) -> bool:
@@ -86,19 +86,20 @@ def cell_config(
         raise ConfigError(
             f"{where}: the values of {env['name']} are known exactly: its teachers need no oracle"
         )
-    fit.check_actions(registry.describe("method", METHOD), env, where)
+    entry = registry.describe("method", METHOD)
+    fit.check_actions(entry, env, where)
     settings = _settings(given, where)
     seed, steps = settings.pop("seed"), settings["steps"]
+    method = fit.with_core({"name": METHOD, "label": METHOD, **settings}, entry, device, where)
     config = {
         "kind": "online",
         "env": env,
-        "method": {"name": METHOD, "label": METHOD, **settings},
+        "method": method,
         "teacher": None,
         "steps": steps,
         "labels": 0,
-        "eval_every": max(1, steps // EVALUATIONS),
-        "eval_episodes": 10,
-        "final_episodes": 50,
+        "eval_every": fit.eval_every(steps, fit.check_env(env, where), *EPISODES.values()),
+        **EPISODES,
         "device": device,
         "execution": execution,
         "seed": seed,

@@ -30,6 +30,7 @@ def agent(env: str = "pointmass") -> SAC:
         gamma=0.9,
         tau=0.01,
         target_update_interval=1,
+        core="torch",
     )
 
 
@@ -104,6 +105,7 @@ def test_a_run_on_the_grid_world_learns_from_exact_regret() -> None:
         "env": "gridworld",
         "method": {
             "name": "pebble",
+            "core": "torch",
             "hidden": 8,
             "reward_hidden": 8,
             "batch_size": 8,
