@@ -407,23 +407,36 @@ class Machine:
             adam_of_one(agent.log_ent_coef, agent.ent_coef_optimizer),
         )
         self.dtype = self.actor.weights[0].dtype
-        self.as_stored = np.empty(0, self.dtype)
+        self.act_dim, self.generator = agent.act_dim, agent.generator
+        self._buffers: dict[tuple[int, int], tuple[Tensor, np.ndarray]] = {}
         kind = len(self.actor.weights), self.dtype.name
         self._update, self._act = (machine_code(function, *kind) for function in (update, act))
 
-    def update(
-        self, table: Tensor, rows: Tensor, reward: Tensor | None, noise: list[Tensor], tau: float
-    ) -> None:
-        """One update from the rows [B] of the table, and the reward [B] if one is given."""
-        given = self.as_stored
+    def update(self, table: Tensor, rows: Tensor, *, reward: Tensor | None, tau: float) -> None:
+        """One update from the rows [B] of the table, and from the reward [B] if one is given."""
+        given = np.empty(0, self.dtype)
         if reward is not None:
             given = np.ascontiguousarray(reward.numpy(), self.dtype)
-        chosen, drawn = np.ascontiguousarray(rows.numpy(), np.int64), (n.numpy() for n in noise)
-        self._update(*self.learners, table.numpy(), chosen, given, *drawn, *self.settings, tau)
+        chosen = np.ascontiguousarray(rows.numpy(), np.int64)
+        noise, next_noise = (self._noise(len(chosen), which) for which in (0, 1))
+        self._update(
+            *self.learners, table.numpy(), chosen, given, noise, next_noise, *self.settings, tau
+        )
 
-    def act(self, obs: np.ndarray, noise: Tensor) -> np.ndarray:
-        """Actions [N, A] for obs [N, O] and noise [N, A]."""
-        return self._act(self.actor, obs, noise.numpy())
+    def act(self, obs: np.ndarray, *, deterministic: bool) -> np.ndarray:
+        """Actions [N, A] for obs [N, O]: the means, or drawn."""
+        n = len(obs)
+        noise = np.zeros((n, self.act_dim), self.dtype) if deterministic else self._noise(n)
+        return self._act(self.actor, obs, noise)
+
+    def _noise(self, n: int, which: int = 0) -> np.ndarray:
+        """Standard normal noise [n, A], as torch's core draws it, in a buffer of its own."""
+        if (n, which) not in self._buffers:
+            new = torch.empty(n, self.act_dim)
+            self._buffers[n, which] = new, new.numpy()
+        drawn, noise = self._buffers[n, which]
+        drawn.normal_(generator=self.generator)
+        return noise
 
 
 class Reward:

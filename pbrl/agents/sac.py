@@ -23,7 +23,7 @@ after the critics' reset.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
 from functools import partial
 from typing import Any, NoReturn
@@ -146,23 +146,26 @@ class SAC(stable_baselines3.SAC):
 
     # --- acting ---------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
         """Action [A] for an observation [O], or [N, A] for [N, O]: the mean, or one drawn."""
         several = np.ascontiguousarray(obs, self._dtype).reshape(-1, self.obs_dim)
-        shape = (len(several), self.act_dim)
-        noise = torch.zeros(shape, device=self.device) if deterministic else self._noise(shape)
         if self._machine is not None:
-            action = self._machine.act(several, noise)
+            action = self._machine.act(several, deterministic=deterministic)
         else:
-            mean, log_std = self.mean_and_log_std(torch.from_numpy(several).to(self.device))
-            action = torch.tanh(mean + log_std.exp() * noise).cpu().numpy()
+            action = self._act(several, deterministic)
         return action if obs.ndim > 1 else action[0]
+
+    @torch.no_grad()
+    def _act(self, obs: np.ndarray, deterministic: bool) -> np.ndarray:
+        mean, log_std = self.mean_and_log_std(torch.from_numpy(obs).to(self.device))
+        if not deterministic:
+            mean += log_std.exp_() * self._noise(mean)
+        return mean.tanh_().cpu().numpy()
 
     def sample_action(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterized action [B, A] and its log-probability [B] (Haarnoja et al., app. C)."""
         mean, log_std = self.mean_and_log_std(obs)
-        noise = self._noise(mean.shape)
+        noise = self._noise(mean)
         action = torch.tanh(mean + log_std.exp() * noise)
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         return action, (gaussian - torch.log(1 - action.square() + TANH_EPS)).sum(1)
@@ -172,8 +175,8 @@ class SAC(stable_baselines3.SAC):
         mean, log_std = self.gaussian(obs)[0].split(self.act_dim, dim=1)
         return mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
 
-    def _noise(self, shape: Sequence[int]) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator, device=self.device)
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -190,9 +193,8 @@ class SAC(stable_baselines3.SAC):
             raise ValueError(f"found rewards {list(reward.shape)} for rows {list(rows.shape)}")
         is_due = self._n_updates % self.target_update_interval == 0
         if self._machine is not None:
-            noise = [self._noise((len(rows), self.act_dim)) for _ in range(2)]
             tau = self.tau if is_due else 0.0
-            self._machine.update(self.replay.rows, rows, reward, noise, tau)
+            self._machine.update(self.replay.rows, rows, reward=reward, tau=tau)
         else:
             batch = self.replay.at(rows)
             self._update(batch if reward is None else batch._replace(reward=reward))

@@ -32,6 +32,7 @@ def preload(names: Sequence[Sequence[str]]) -> None:
     import safetensors.torch  # noqa: F401
     import torch
 
+    import pbrl.run.compiling
     import pbrl.run.online  # noqa: F401
     from pbrl import registry
 

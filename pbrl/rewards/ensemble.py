@@ -79,13 +79,13 @@ class RewardEnsemble:
         """Reward [B] of steps (obs [B, O], act [B, A]): the mean over members, in (-1, 1)."""
         return self.net(torch.cat((obs, act), dim=1)).mean(0)
 
-    @torch.no_grad()
     def one(self, obs: np.ndarray, act: np.ndarray) -> float | Tensor:
         """Reward of one step: a number, or from torch a scalar that stays on the device."""
         if self._compiled is not None:
             return self._compiled(obs, act)
         x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
-        return self.net(x.to(self.generator.device)[None]).mean()
+        with torch.no_grad():
+            return self.net(x.to(self.generator.device)[None]).mean()
 
     def probability(self, first: Segments, second: Segments) -> Tensor:
         """[members, N]: each member's P(second preferred)."""

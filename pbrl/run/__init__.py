@@ -19,14 +19,17 @@ def __getattr__(name: str) -> Any:  # who only looks at `signals` does not wait 
 
 def execute(cell: "Cell") -> dict[str, Any]:
     """Compute one cell from its configuration, or the rest of it; returns the run's summary."""
-    if cell.config["kind"] == "bandit":
-        from pbrl.run import bandit  # numba is needed for these cells alone
+    from pbrl.run import compiling
 
-        return bandit.execute(cell)
-    if cell.config["kind"] == "tabular":
-        from pbrl.run import tabular
+    with compiling.watched() as compiled:
+        if cell.config["kind"] == "bandit":
+            from pbrl.run import bandit
 
-        return tabular.execute(cell)
-    from pbrl.run import online
+            return bandit.execute(cell)
+        if cell.config["kind"] == "tabular":
+            from pbrl.run import tabular
 
-    return online.execute(cell)
+            return tabular.execute(cell)
+        from pbrl.run import online
+
+        return online.execute(cell) | {"compile_seconds": compiled.seconds}

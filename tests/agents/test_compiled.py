@@ -134,6 +134,20 @@ def test_one_update_in_float32_equals_that_of_torch() -> None:
         assert apart(ours, theirs) < 1e-5 * weights(theirs).abs().max()
 
 
+def draws_as(agent: SAC, generator: torch.Generator, order: torch.Tensor) -> None:
+    """Let the agent draw from this generator, each batch's rows in this order."""
+
+    def of_torch(like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=torch.float32)[order].to(like)
+
+    def of_machine(n: int, which: int = 0) -> np.ndarray:
+        return torch.randn(n, agent.act_dim, generator=generator)[order].numpy()
+
+    agent._noise = of_torch  # type: ignore[method-assign]
+    if agent._machine is not None:
+        agent._machine._noise = of_machine  # type: ignore[method-assign]
+
+
 def test_it_drifts_no_further_than_torch_does_with_permuted_rows() -> None:
     """A hundred updates magnify rounding; the truth is what float64 gives on the same noise."""
     shape = {"obs": 24, "act": 6, "hidden": (64, 64), "batch_size": 64}
@@ -148,12 +162,7 @@ def test_it_drifts_no_further_than_torch_does_with_permuted_rows() -> None:
     for step in range(100):
         rows = theirs.sample()
         for agent, order in orders.items():
-            noise.manual_seed(step)
-
-            def draw(shape, order=order, kind=agent.log_ent_coef.dtype) -> torch.Tensor:
-                return torch.randn(shape, generator=noise)[order].to(kind)
-
-            agent._noise = draw  # type: ignore[method-assign]
+            draws_as(agent, noise.manual_seed(step), order)
             agent.update(rows[order])
         if step in (0, 9, 99):
             drifts = [

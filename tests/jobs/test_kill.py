@@ -24,6 +24,7 @@ BANDIT = {"kind": "bandit", "problem": "random-condorcet", "horizon": 20_000, "r
 CELLS = {
     "sac": ONLINE | {"method": {"name": "sac", "hidden": 16, "seed_steps": 50}, "labels": 0},
     "pebble": ONLINE | {"method": {"name": "pebble", **check.SMALL}},
+    "pebble-torch": ONLINE | {"method": {"name": "pebble", "core": "torch", **check.SMALL}},
     "reed": ONLINE | {"method": {"name": "reed", "sfc_updates": 5, **check.SMALL}},
     "bandit": BANDIT | {"algorithm": "d-ts"},
     "tabular": {
