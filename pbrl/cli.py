@@ -170,9 +170,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
+    from pbrl import store
+
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
-    rows = terminal.plan_rows(cells)
+    rows = terminal.plan_rows(cells, store.begun(root))
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
     notices = [*terminal.plan_notes(rows), *_notices(cells)]
@@ -215,8 +217,8 @@ def _cells(
     content = suite.read(suite_name, settings=tuple(settings or ()))
     configs = suite.cells(content, folder=suite.find(suite_name).parent)
     root = out or Path("runs") / content["name"]
-    cells = [store.Cell(root, oracles.resolved(config, root)) for config in configs]
-    return cells, root, content["name"]
+    resolved = (oracles.resolved(config, root) for config in configs)
+    return store.cells_of(root, resolved), root, content["name"]
 
 
 @app.command()
