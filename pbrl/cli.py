@@ -170,11 +170,9 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
-    from pbrl import store
-
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
-    rows = terminal.plan_rows(cells, store.begun(root))
+    rows = terminal.plan_rows(cells)
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
     notices = [*terminal.plan_notes(rows), *_notices(cells)]
@@ -217,8 +215,8 @@ def _cells(
     content = suite.read(suite_name, settings=tuple(settings or ()))
     configs = suite.cells(content, folder=suite.find(suite_name).parent)
     root = out or Path("runs") / content["name"]
-    resolved = (oracles.resolved(config, root) for config in configs)
-    return store.cells_of(root, resolved), root, content["name"]
+    cells = [store.Cell(root, oracles.resolved(config, root)) for config in configs]
+    return cells, root, content["name"]
 
 
 @app.command()
@@ -442,29 +440,6 @@ def table(
     from pbrl import report
 
     terminal.say(report.table(folder, format=format, strict=strict, regrets=regret), end="")
-
-
-@app.command()
-def likelihood(
-    folder: Annotated[Path, typer.Argument(help="answers of people on the delivery grid")],
-    condition: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="of the experiment; repeatable; default all"),
-    ] = None,
-    folds: Annotated[int, typer.Option(min=2, max=1000, help="of the cross-validation")] = 10,
-    learn: Annotated[
-        list[int] | None,
-        typer.Option(min=1, metavar="N", help="also learn, from all and from parts of N answers"),
-    ] = None,
-) -> None:
-    """Which model of a preference explains people's answers: return, regret, bootstrapped, ..."""
-    from pbrl.tabular import people
-
-    for number, name in enumerate(condition or people.conditions(folder)):
-        answers = people.read(folder, name)
-        terminal.say("\n" * bool(number) + people.table(answers, name, folds=folds), end="")
-        if learn:
-            terminal.say("\n" + people.learning(answers, learn), end="")
 
 
 @app.command()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pbrl.errors import CellError, ConfigError, EnvironmentFault, PbrlError
+from pbrl.transfer import sent
 
 
 class GroundTruthError(PbrlError):
@@ -290,10 +291,11 @@ class Episodes:
 
     def _complete(self, terminated: bool) -> None:
         slot, length = self._completed % self.capacity, self._recorded
-        self._obs[slot, : length + 1] = torch.from_numpy(self._recording["obs"][: length + 1])
-        self._act[slot, :length] = torch.from_numpy(self._recording["act"][:length])
-        self._reward[slot, :length] = torch.from_numpy(self._recording["reward"][:length])
-        self._stage[slot, :length] = torch.from_numpy(self._recording["stage"][:length])
+        device = self._obs.device
+        self._obs[slot, : length + 1] = sent(self._recording["obs"][: length + 1], device)
+        self._act[slot, :length] = sent(self._recording["act"][:length], device)
+        self._reward[slot, :length] = sent(self._recording["reward"][:length], device)
+        self._stage[slot, :length] = sent(self._recording["stage"][:length], device)
         self._lengths[slot], self._terminated[slot] = length, terminated
         self._completed, self._recorded = self._completed + 1, 0
 
@@ -322,10 +324,10 @@ class Episodes:
 
     def _gather(self, episode: np.ndarray, start: np.ndarray, length: int) -> Segments:
         device = self._obs.device
-        e = torch.from_numpy(episode).to(device)[:, None]
-        t = torch.from_numpy(start).to(device)[:, None] + torch.arange(length, device=device)
-        last = torch.from_numpy(self._lengths[episode] - 1).to(device)[:, None]
-        terminated = torch.from_numpy(self._terminated[episode]).to(device)[:, None]
+        e = sent(episode, device)[:, None]
+        t = sent(start, device)[:, None] + torch.arange(length, device=device)
+        last = sent(self._lengths[episode] - 1, device)[:, None]
+        terminated = sent(self._terminated[episode], device)[:, None]
         mask, terminal = t <= last, (t == last) & terminated
         t = t.minimum(last)
         padding = ~mask[..., None]

@@ -1,6 +1,5 @@
 """PEBBLE's unsupervised exploration: a particle estimate of the entropy of visited states."""
 
-import math
 from typing import Any
 
 import torch
@@ -25,9 +24,10 @@ class StateEntropy:
     equal there is nothing to divide by, and the bonus is the distance itself.
     """
 
-    def __init__(self, *, k: int) -> None:
+    def __init__(self, *, k: int, device: str | torch.device = "cpu") -> None:
         self.k = k
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.count = 0
+        self.mean, self.squares = torch.zeros(2, dtype=torch.float64, device=device).unbind()
 
     def bonus(self, obs: Tensor, visited: Tensor) -> Tensor:
         """Bonus [B] of states obs [B, O] that are among the visited [n, O].
@@ -41,27 +41,29 @@ class StateEntropy:
             )
         distance = distance_to_neighbor(obs, visited, self.k)
         self._observe(distance)
-        return distance / (self.std if self.std > EQUAL * self.mean else 1.0)
+        std = torch.where(self.std > EQUAL * self.mean, self.std, 1.0)
+        return distance / std.to(distance.dtype)
 
     @property
-    def std(self) -> float:
-        """Running standard deviation (of the population) of all distances so far."""
-        return math.sqrt(self.squares / self.count) if self.count else 0.0
+    def std(self) -> Tensor:
+        """Running standard deviation (of the population) of all distances so far; a scalar."""
+        return (self.squares / max(1, self.count)).sqrt()
 
     def _observe(self, values: Tensor) -> None:
-        values = values.double()
-        n, mean = len(values), values.mean().item()
-        squares = (values - mean).square().sum().item()
-        delta, total = mean - self.mean, self.count + n
-        self.squares += squares + delta**2 * self.count * n / total
-        self.mean += delta * n / total
+        values, n = values.double(), len(values)
+        delta, total = values.mean() - self.mean, self.count + n
+        self.squares += (values - values.mean()).square().sum()
+        self.squares += delta.square() * (self.count * n / total)
+        self.mean += delta * (n / total)
         self.count = total
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "mean": self.mean, "squares": self.squares}
+        return {"count": self.count, "mean": self.mean.clone(), "squares": self.squares.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.count, self.mean, self.squares = state["count"], state["mean"], state["squares"]
+        self.count = state["count"]
+        self.mean.copy_(state["mean"])
+        self.squares.copy_(state["squares"])
 
 
 def distance_to_neighbor(obs: Tensor, visited: Tensor, k: int) -> Tensor:

@@ -23,7 +23,7 @@ after the critics' reset.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
 from typing import Any, NoReturn
@@ -39,10 +39,12 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from pbrl import compiled
+from pbrl.agents.captured import Captured
 from pbrl.agents.replay import Batch, Replay
 from pbrl.compiled import TANH_EPS
 from pbrl.errors import ConfigError
 from pbrl.networks import StackedMLP
+from pbrl.transfer import sent
 
 
 class SAC(stable_baselines3.SAC):
@@ -142,6 +144,7 @@ class SAC(stable_baselines3.SAC):
 
     def _look(self) -> None:
         """Let compiled code look at the optimizers' state, which may be another object now."""
+        self._graphs: dict[Any, Captured] = {}
         self._machine = compiled.Machine(self) if self.core == "compiled" else None
 
     # --- acting ---------------------------------------------------------------------------------
@@ -157,7 +160,7 @@ class SAC(stable_baselines3.SAC):
 
     @torch.no_grad()
     def _act(self, obs: np.ndarray, deterministic: bool) -> np.ndarray:
-        mean, log_std = self.mean_and_log_std(torch.from_numpy(obs).to(self.device))
+        mean, log_std = self.mean_and_log_std(sent(obs, self.device))
         if not deterministic:
             mean += log_std.exp_() * self._noise(mean)
         return mean.tanh_().cpu().numpy()
@@ -196,11 +199,29 @@ class SAC(stable_baselines3.SAC):
             tau = self.tau if is_due else 0.0
             self._machine.update(self.replay.rows, rows, reward=reward, tau=tau)
         else:
-            batch = self.replay.at(rows)
-            self._update(batch if reward is None else batch._replace(reward=reward))
-            if is_due:
-                self._move_target()
+            inputs = (rows,) if reward is None else (rows, reward)
+            step: Callable[..., None] = partial(self._step, is_due=is_due)
+            if self.device.type == "cuda":
+                key = (len(inputs), len(rows), is_due)
+                if key not in self._graphs:
+                    self._graphs[key] = self._captured(step)
+                step = self._graphs[key]
+            step(*inputs)
         self._n_updates += 1
+
+    def _captured(self, step: Callable[..., None]) -> Captured:
+        optimizers = (self.actor.optimizer, self.critic.optimizer, self.ent_coef_optimizer)
+        networks = (self.gaussian, self.twin, self.twin_target)
+        changed = [p for network in networks for p in network.parameters()] + [self.log_ent_coef]
+        for optimizer in optimizers:
+            changed += [moment for state in optimizer.state.values() for moment in state.values()]
+        return Captured(step, changed=changed, generator=self.generator)
+
+    def _step(self, rows: Tensor, reward: Tensor | None = None, *, is_due: bool) -> None:
+        batch = self.replay.at(rows)
+        self._update(batch if reward is None else batch._replace(reward=reward))
+        if is_due:
+            self._move_target()
 
     def _update(self, batch: Batch) -> None:
         """The step of temperature, critics and actor in torch: the reference of compiled code."""
@@ -276,8 +297,10 @@ class SAC(stable_baselines3.SAC):
 
 def _adam(parameters: Iterable[Tensor], rate: float) -> Adam:
     """Adam with its state in place, which torch makes at the first step."""
-    optimizer = Adam(parameters, lr=rate, fused=True)
-    for p in optimizer.param_groups[0]["params"]:
+    parameters = list(parameters)
+    on_gpu = parameters[0].device.type == "cuda"
+    optimizer = Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+    for p in parameters:
         optimizer.state[p] = {
             "step": torch.zeros((), dtype=torch.float32, device=p.device),
             "exp_avg": torch.zeros_like(p, requires_grad=False),

@@ -39,26 +39,36 @@ def segment_loss(name: str | Callable[..., Tensor], **params: Any) -> SegmentLos
 
     Raises ValueError here for a loss that needs more than two scores, has no such parameter or not
     this value of it, and in the call for NaN labels, labels outside [0, 1] and ties with a loss
-    that has none.
+    that has none. Its `__wrapped__` is the same without these checks and without those of the named
+    loss, each of which waits for the device.
     """
     function, shown = _named(name)
     soft = _check_takes_scores(function, shown, params)
 
+    def of_pairs(function: Callable[..., Tensor]) -> SegmentLoss:
+        def value(score_first: Tensor, score_second: Tensor, labels: Tensor) -> Tensor:
+            labels = labels.to(score_second.dtype)
+            if soft:
+                return function(score_second, score_first, labels, **params)
+            second = labels == 1
+            chosen = torch.where(second, score_second, score_first)
+            return function(chosen, torch.where(second, score_first, score_second), **params)
+
+        return value
+
+    of_values = of_pairs(function)
+
+    @functools.wraps(of_pairs(inspect.unwrap(function)))
     def of_segments(score_first: Tensor, score_second: Tensor, labels: Tensor) -> Tensor:
         _check_labels(labels)
-        labels = labels.to(score_second.dtype)
-        if soft:
-            return function(score_second, score_first, labels, **params)
-        if not bool(((labels == 0) | (labels == 1)).all()):
+        if not soft and not bool(((labels == 0) | (labels == 1)).all()):
             between = labels[(labels != 0) & (labels != 1)]
             raise ValueError(
                 f"loss {shown!r} has no ties or soft labels: found {between.numel()} labels of "
                 f"{labels.numel()} that are not 0 or 1, the first {float(between[0]):g}; drop "
                 "these pairs or choose a loss with ties, such as 'sigmoid' or 'rao_kupper'"
             )
-        second = labels == 1
-        chosen = torch.where(second, score_second, score_first)
-        return function(chosen, torch.where(second, score_first, score_second), **params)
+        return of_values(score_first, score_second, labels)
 
     return of_segments
 

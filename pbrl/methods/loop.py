@@ -48,7 +48,7 @@ def train(run: "Run", cfg: "Config", parts: Parts) -> None:
     # Without a limit there is room for all episodes, or the latest where some end early.
     window = cfg.episodes_kept or cfg.steps // horizon + 1
     episodes = Episodes(*dims, horizon=horizon, capacity=window, device=run.device)
-    entropy = StateEntropy(k=cfg.entropy_k)
+    entropy = StateEntropy(k=cfg.entropy_k, device=run.device)
     run.track(agent=agent, reward=reward, labels=labels, episodes=episodes, entropy=entropy)
 
     planned = sessions.sessions_of(cfg.model_dump())

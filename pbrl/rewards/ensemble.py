@@ -19,6 +19,7 @@ from pbrl.rewards.fit import (
     preference_probability,
 )
 from pbrl.segments import Preferences, Segments
+from pbrl.transfer import sent
 
 
 class RewardNet(RewardModule):
@@ -83,9 +84,9 @@ class RewardEnsemble:
         """Reward of one step: a number, or from torch a scalar that stays on the device."""
         if self._compiled is not None:
             return self._compiled(obs, act)
-        x = torch.from_numpy(np.concatenate((obs, act), dtype=np.float32))
+        x = sent(np.concatenate((obs, act), dtype=np.float32), self.generator.device)
         with torch.no_grad():
-            return self.net(x.to(self.generator.device)[None]).mean()
+            return self.net(x[None]).mean()
 
     def probability(self, first: Segments, second: Segments) -> Tensor:
         """[members, N]: each member's P(second preferred)."""

@@ -1,5 +1,6 @@
 """Reward networks and segment labels: scores, probabilities and the training loop of PEBBLE."""
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,8 +93,9 @@ def fit(
     mean over the minibatch, so no member's gradient depends on how many there are. Ties are
     trained on and left out of the accuracy (in B-Pref they count as errors and disable the stop).
 
-    Raises FloatingPointError as soon as a score or, in the end, a weight is not finite, ConfigError
-    for labels or scores the loss refuses.
+    The device is waited for once an epoch. Raises ConfigError for labels the loss refuses, and
+    FloatingPointError after an epoch in which a score or a value of the loss was not finite, or at
+    the end for weights that are not.
     """
     if len(preferences) == 0:
         return Fit(epochs=0, loss=math.nan, accuracy=math.nan)
@@ -101,15 +103,19 @@ def fit(
     labels = preferences.labels
     n, device, members = len(labels), labels.device, net.members
     decided = labels != 0.5
+    _check_labels(loss, labels)
+    value_of = inspect.unwrap(loss)
     done, mean_loss, accuracy = 0, math.nan, math.nan
     while done < epochs and not accuracy > STOP_ACCURACY:
         order = [torch.randperm(n, generator=generator, device=device) for _ in range(members)]
-        total, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+        total, correct = torch.zeros(2, device=device).unbind()
+        finite = torch.ones((), dtype=torch.bool, device=device)
         for chosen in torch.stack(order).split(batch_size, dim=1):
             optimizer.zero_grad()
             for part in chosen.split(max(1, BLOCK // (2 * mask.shape[-1])), dim=1):
                 scores = _scores(net, pairs[part], mask[part])
-                values = _values(loss, scores, labels[part])
+                values = value_of(scores[..., 0], scores[..., 1], labels[part])
+                finite &= torch.isfinite(scores).all() & torch.isfinite(values).all()
                 (values.sum() / chosen.shape[1]).backward()
                 total += values.detach().sum()
                 right = (scores[..., 1] > scores[..., 0]) == (labels[part] > 0.5)
@@ -117,9 +123,10 @@ def fit(
             optimizer.step()
         mean_loss = total.item() / (n * members)
         accuracy = (correct / (decided.sum() * members)).item()
+        _check_finite(finite)
         done += 1
     for weight in net.parameters():
-        _check_finite(weight)
+        _check_finite(torch.isfinite(weight).all())
     return Fit(epochs=done, loss=mean_loss, accuracy=accuracy)
 
 
@@ -132,21 +139,21 @@ def _paired_inputs(preferences: Preferences) -> tuple[Tensor, Tensor]:
 
 def _scores(net: RewardModule, pairs: Tensor, mask: Tensor) -> Tensor:
     """[members, n, 2] from inputs [members, n, 2, T, D]."""
-    scores = masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
-    _check_finite(scores)
-    return scores
+    return masked_sum(net(pairs.flatten(1, 3)).unflatten(1, mask.shape[1:]), mask)
 
 
-def _values(loss: SegmentLoss, scores: Tensor, labels: Tensor) -> Tensor:
+def _check_labels(loss: SegmentLoss, labels: Tensor) -> None:
+    """Raise ConfigError for labels the loss refuses, whatever the scores."""
+    equal = torch.zeros_like(labels)
     try:
-        return loss(scores[..., 0], scores[..., 1], labels)
+        loss(equal, equal, labels)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _check_finite(values: Tensor) -> None:
-    if not torch.isfinite(values).all():
+def _check_finite(finite: Tensor) -> None:
+    if not finite:
         raise FloatingPointError(
-            "the learned reward diverged in training: its scores or weights are not finite; "
-            "expected finite ones: lower reward_lr"
+            "the learned reward diverged in training: its scores, losses or weights are not "
+            "finite; expected finite ones: lower reward_lr"
         )

@@ -51,7 +51,7 @@ def test_the_running_deviation_is_that_of_all_distances(sizes: list[int]) -> Non
     for i, n in enumerate(sizes):
         states = torch.randn(n, 2, generator=torch.Generator().manual_seed(i)) * 10**i
         bonus = entropy.bonus(states, states)
-        seen.append(bonus.numpy() * entropy.std)
+        seen.append(bonus.numpy() * float(entropy.std))
     assert np.isclose(entropy.std, np.concatenate(seen).std(), rtol=1e-4)
 
 
