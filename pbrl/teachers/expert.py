@@ -5,10 +5,12 @@ The expert is a soft actor-critic on the true reward (method `expert`). With its
     Q(s, a) = (Q1 + Q2) / 2
     V(s)    = mean of Q(s, a) over 64 actions drawn from its policy
 
-without an entropy term, as in CPL's teacher for Meta-World (Hejna et al. 2024, released code). What
-entropy the critics were taught to expect later is still in both, so it nearly cancels in A = Q - V;
-it shrinks with the temperature, which the expert lowers as it learns. The mean of the critics, not
-the smaller one: the smaller is biased down most where they disagree.
+without an entropy term, as in CPL's teacher for Meta-World (Hejna et al. 2024, released code). The
+critics themselves expect the entropy of what follows: once the temperature has settled, about minus
+the temperature for each number of an action, each step. That is nearly the same in Q and V, so
+A = Q - V hardly feels it; r + gamma V(s') - V(s) is off by it in every step, which moves no
+preference between segments of equal length. The mean of the critics, not the smaller one: the
+smaller is biased down most where they disagree.
 """
 
 from collections.abc import Mapping
