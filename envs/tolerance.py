@@ -2,7 +2,7 @@
 
 Both bring the same function (`tolerance`, Tassa et al. 2018, sec. 3.2) and spend much of a step in
 it: every call works out again how steep the slope is, and treats a single number as an array. Here
-are the same operations on the same types, so the same bits, without that; a test compares them.
+are the same operations, so the same bits, without that; a test compares them.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-SLOPES: dict[str, Callable[[Any], Any]] = {
-    "gaussian": lambda x: np.exp(-0.5 * x**2),
-    "hyperbolic": lambda x: 1 / np.cosh(x),
-    "long_tail": lambda x: 1 / (x**2 + 1),
-    "reciprocal": lambda x: 1 / (abs(x) + 1),
-    "linear": lambda x: np.where(abs(x) < 1, 1 - x, 0.0),
-    "quadratic": lambda x: np.where(abs(x) < 1, 1 - x**2, 0.0),
-    "tanh_squared": lambda x: 1 - np.tanh(x) ** 2,
+Square = Callable[[Any], Any]
+SLOPES: dict[str, Callable[[Any, Square], Any]] = {
+    "gaussian": lambda x, square: np.exp(-0.5 * square(x)),
+    "hyperbolic": lambda x, square: 1 / np.cosh(x),
+    "long_tail": lambda x, square: 1 / (square(x) + 1),
+    "reciprocal": lambda x, square: 1 / (abs(x) + 1),
+    "linear": lambda x, square: 1 - x if abs(x) < 1 else 0.0,
+    "quadratic": lambda x, square: 1 - square(x) if abs(x) < 1 else 0.0,
+    "tanh_squared": lambda x, square: 1 - square(np.tanh(x)),
 }
 """The value at a scaled distance; `cosine`, which no task uses, is left to the original."""
 
@@ -42,7 +43,7 @@ def hasten(module: ModuleType) -> None:
 
 
 def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callable[..., Any]:
-    """`original` to the bit; what it refuses, and `cosine`, still goes to it."""
+    """`original` to the bit; several numbers, `cosine`, and what it refuses still go to it."""
 
     @cache
     def scale_of(sigmoid: str, value: float) -> Any:
@@ -58,23 +59,31 @@ def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callabl
     ) -> Any:
         """1 where x is within the bounds; `value_at_margin` at `margin` from the nearest one."""
         lower, upper = bounds
-        known = sigmoid in SLOPES and isinstance(x, float | np.ndarray)
-        if not known or lower > upper or margin < 0:
-            return original(x, bounds, margin, sigmoid, value_at_margin)
         if isinstance(x, float):  # numpy's float64 is one
-            if margin == 0:
-                return 1.0 if lower <= x <= upper else 0.0
+            number, square = x, _power
+        elif isinstance(x, np.ndarray) and x.size == 1 and x.dtype == np.float64:
+            number, square = x.item(), _product
+        else:
+            return original(x, bounds, margin, sigmoid, value_at_margin)
+        if lower > upper or margin < 0 or sigmoid not in SLOPES:
+            return original(x, bounds, margin, sigmoid, value_at_margin)
+        value = 1.0 if lower <= number <= upper else 0.0
+        if margin != 0:
             scale = scale_of(sigmoid, value_at_margin)
-            if lower <= x <= upper:
-                return 1.0
-            away = np.float64(lower - x if x < lower else x - upper) / margin
-            return float(SLOPES[sigmoid](away * scale))
-        inside = (lower <= x) & (x <= upper)
-        if margin == 0:
-            return np.where(inside, 1.0, 0.0)
-        away = np.where(x < lower, lower - x, x - upper) / margin
-        scale = scale_of(sigmoid, value_at_margin)
-        return np.where(inside, 1.0, SLOPES[sigmoid](away * scale))
+            if value == 0.0:
+                away = np.float64(lower - number if number < lower else number - upper) / margin
+                value = float(SLOPES[sigmoid](away * scale, square))
+        return value if number is x else np.array(value, ndmin=x.ndim)
 
     tolerance.original = original  # type: ignore[attr-defined]
     return tolerance
+
+
+def _power(x: Any) -> Any:
+    """x ** 2 as numpy does it for one number: by `pow`, which need not round as a product."""
+    return x**2
+
+
+def _product(x: Any) -> Any:
+    """x ** 2 as numpy does it for arrays."""
+    return x * x

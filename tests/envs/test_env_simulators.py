@@ -91,7 +91,7 @@ def test_a_simulation_that_diverges_is_told_as_dm_control_tells_it():
     x=st.one_of(
         st.floats(-1e6, 1e6).map(np.float64),
         st.floats(-3, 3),
-        arrays(np.float64, st.sampled_from([(1,), (4,)]), elements=st.floats(-3, 3)),
+        arrays(np.float64, st.sampled_from([(1,), (4,), (), (1, 1)]), elements=st.floats(-3, 3)),
     ),
     bounds=st.tuples(st.floats(-2, 2), st.one_of(st.floats(0, 3), st.just(np.inf))).map(
         lambda b: (b[0], b[0] + b[1])
@@ -116,6 +116,7 @@ def test_the_quick_tolerance_is_the_original_to_the_bit(library, x, bounds, marg
         return
     found = quick(x, **given)
     assert type(found) is type(expected)
+    assert np.shape(found) == np.shape(expected)
     np.testing.assert_array_equal(found, expected)
 
 
