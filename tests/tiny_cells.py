@@ -91,6 +91,8 @@ def misbehave(cell: Cell, mischief: str | None) -> None:
     if mischief == "full":  # nothing can be written any more, not even why
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         raise EnvironmentFault("environment 'line' has no ground")
+    if mischief == "show gpu":
+        print("visible GPUs:", os.environ.get("CUDA_VISIBLE_DEVICES"))
     if mischief == "bug":
         raise KeyError("position")
     if mischief == "nan":

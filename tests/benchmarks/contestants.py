@@ -55,17 +55,19 @@ class Clock:
 
         return timed
 
-    def found(self, evaluations: float = 1.0) -> dict[str, float]:
+    def found(self, episodes: int, *, of: int) -> dict[str, float]:
         """Seconds a step: of the whole run, without evaluation, and of the fastest late window.
 
-        The whole run has `evaluations` times the evaluation that was played.
+        And seconds per episode of evaluation, of which `episodes` were played; the whole run has
+        as many as `of` of them.
         """
         training = time.process_time() - self.began - self.evaluating
-        late = self.marks[int(LATE * self.steps) :]
+        late, episode = self.marks[int(LATE * self.steps) :], self.evaluating / episodes
         return {
-            "whole": (training + evaluations * self.evaluating) / self.steps,
+            "whole": (training + of * episode) / self.steps,
             "training": training / self.steps,
             "late": min((b - a) / WINDOW for a, b in zip(late, late[WINDOW:], strict=False)),
+            "episode": episode,
         }
 
 
@@ -222,7 +224,8 @@ def our_run(steps: int, **settings: Any) -> Work:
                     pbrl.run.execute(cell)
         finally:
             OnlineCell.step, OnlineCell._evaluate = step, evaluate  # type: ignore[method-assign]
-        return clock.found() | {"evaluations": evaluations(config)}
+        episodes = evaluations(config)
+        return clock.found(episodes, of=episodes) | {"evaluations": episodes}
 
     return work
 
@@ -295,7 +298,7 @@ def their_run(steps: int, evaluations: int) -> Work:
         model.learn(steps, callback=marks)
         play = clock.evaluation(evaluate_policy)
         play(model, envs.make(ENV), n_eval_episodes=PLAYED, warn=False)
-        return clock.found(evaluations / PLAYED)
+        return clock.found(PLAYED, of=evaluations)
 
     return work
 
@@ -465,7 +468,7 @@ def bpref_run(steps: int, evaluations: int) -> Work:
         workspace.run()
         workspace.env.step = step
         clock.evaluation(workspace.evaluate)()
-        return clock.found(evaluations / PLAYED)
+        return clock.found(PLAYED, of=evaluations)
 
     return work
 

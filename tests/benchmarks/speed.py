@@ -42,7 +42,8 @@ SHAPES = {
         "obs": 78, "act": 12, "hidden": 1024, "layers": 2, "batch": 1024,
     },
 }  # fmt: skip
-RUN = 5000  # steps of a whole run, the default of `pebble`
+RUN = 5000  # steps of the whole run that is timed
+LONG, LONG_EVALUATIONS = 300_000, 160  # steps of a default run, and its evaluation episodes
 SECONDS = 0.15  # of work between two turns, or one unit of it
 
 Value = float | None
@@ -101,7 +102,7 @@ class Contest:
             self.commands["before"] = (sys.executable, worker, "ours"), before
         self.running: dict[str, Contestant] = {}
 
-    def _contestant(self, name: str) -> Contestant:
+    def contestant(self, name: str) -> Contestant:
         if name not in self.running:
             command, root = self.commands[name]
             self.running[name] = Contestant(*command, root=root)
@@ -112,13 +113,13 @@ class Contest:
         here = [entry for entry in entries if entry[1] in self.commands]
         often: dict[str, int] = {}
         for column, who, task, options in here:
-            self._contestant(who).ask(task, options, 1)  # builds and compiles
-            once = self._contestant(who).ask(task, options, 1)["seconds"]
+            self.contestant(who).ask(task, options, 1)  # builds and compiles
+            once = self.contestant(who).ask(task, options, 1)["seconds"]
             often[column] = max(1, round(SECONDS / once))
         found = dict.fromkeys(often, float("inf"))
         for _ in range(self.rounds):
             for column, who, task, options in here:
-                took = self._contestant(who).ask(task, options, often[column])["seconds"]
+                took = self.contestant(who).ask(task, options, often[column])["seconds"]
                 found[column] = min(found[column], took)
         return found
 
@@ -259,30 +260,38 @@ def reward(contest: Contest) -> str:
 
 
 def run(contest: Contest) -> str:
-    """Whole runs of default settings on walker-walk, evaluation included."""
+    """Whole runs of PEBBLE's default settings on walker-walk, evaluation included."""
     names = {
         "ours": "PEBBLE, compiled", "before": "PEBBLE, before", "sb3": "SAC, SB3",
         "sbx": "SAC, SBX", "bpref": "PEBBLE, B-Pref",
     }  # fmt: skip
     options: dict[str, Any] = {"steps": RUN}
-    ours = contest._contestant("ours").ask("run", options, 1)
-    peers = options | {"evaluations": int(ours["evaluations"])}
+    ours = contest.contestant("ours").ask("run", options, 1)
+    episodes = int(ours["evaluations"])
     found = {"ours": ours}
     for who in list(names)[1:]:
         if who in contest.commands:
-            mine = options if who == "before" else peers
-            found[who] = contest._contestant(who).ask("run", mine, 1)
+            mine = options if who == "before" else options | {"evaluations": episodes}
+            found[who] = contest.contestant(who).ask("run", mine, 1)
     rows = []
+    for took in found.values():
+        took["default"] = LONG * took["late"] + LONG_EVALUATIONS * took["episode"]
     for who, took in found.items():
-        rates = [number(1 / took[kind]) for kind in ("whole", "training", "late")]
-        times = [ratio(took[kind], ours[kind]) for kind in ("whole", "training", "late")]
-        rows.append((names[who], [*rates, *times]))
-    columns = ["whole run", "without evaluation", "past the labels"]
-    columns += [f"{column}: ours is x times as fast" for column in columns]
+        kinds = ("whole", "training", "late")
+        cells = [number(1 / took[kind]) for kind in kinds]
+        cells += [number(took["episode"], 1e3), number(took["default"] / 60)]
+        cells += [ratio(took[kind], ours[kind]) for kind in (*kinds, "default")]
+        rows.append((names[who], cells))
+    columns = ["whole run", "without evaluation", "past the labels", "ms an evaluation episode"]
+    columns += [f"minutes of {LONG:,} steps", "whole / ours", "without / ours", "past / ours"]
+    columns += ["minutes / ours"]
     title = f"A run of {RUN:,} steps on walker-walk, 2 x 64, batch 64: steps per second"
-    played = f"Evaluation: {int(ours['evaluations'])} episodes of 1,000 steps"
-    played += "; the peers played 10, whose time is multiplied." if len(rows) > 1 else "."
-    return f"## {title}\n\n" + table(columns, rows) + f"\n\n{played}"
+    notes = f"""
+The whole run has {episodes} evaluation episodes of 1,000 steps; peers played 10, whose time is
+multiplied. "Past the labels" is the fastest 100 steps after the last session, and the minutes of a
+run of {LONG:,} steps, PEBBLE's default, are that many such steps and {LONG_EVALUATIONS} evaluation
+episodes. The last columns are times, as parts of ours."""
+    return f"## {title}\n\n" + table(columns, rows) + "\n" + notes
 
 
 TABLES = {"update": update, "acting": acting, "reward": reward, "run": run}

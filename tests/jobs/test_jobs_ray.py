@@ -78,3 +78,36 @@ def test_cells_survive_the_death_of_a_node(cluster: Any, tmp_path: Path) -> None
     assert [cell.id for cell in summary.failed] == [cells[-1].id]
     log = "".join((cell.path / "log.txt").read_text() for cell in cells)
     assert log.count("--- process") > len(cells), "no cell was on the node that died"
+
+
+@pytest.mark.slow
+def test_cells_share_a_gpu_by_what_they_ask_for(tmp_path: Path) -> None:
+    """Four CPUs and a GPU that is only counted: halves of it are two cells at once, on that GPU."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
+    cells = []
+    for seed in range(4):
+        config = tiny_cells.config(seed, steps=20, sleep=0.05, mischief="show gpu", at=1)
+        config["execution"]["gpus"] = 0.5
+        cells.append(Cell(tmp_path, config))
+    at_once, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            at_once.append(sum(cell.status() == "running" for cell in cells))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        queue.run_cells(
+            cells, tmp_path, plugins=[tiny_cells.PLUGIN], executor="ray", address=cluster.address
+        )
+    finally:
+        over.set()
+        watching.join()
+        cluster.shutdown()
+    assert [cell.status() for cell in cells] == ["done"] * 4
+    assert max(at_once) == 2
+    assert all("visible GPUs: 0\n" in (cell.path / "log.txt").read_text() for cell in cells)
