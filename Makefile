@@ -6,7 +6,7 @@ SUITE  ?= quick
 OUT    ?= bench/$(SUITE)
 JOBS   ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())")
 
-.PHONY: bench test test-faults test-slow peers lint clean
+.PHONY: bench test test-faults test-slow speed peers lint clean
 
 bench: $(VENV)/.run
 	$(BIN)/pbrl run $(SUITE) -o $(OUT) --jobs $(JOBS) $(BENCH_ARGS)
@@ -23,6 +23,10 @@ test-faults: $(VENV)/.dev
 # Minutes to an hour: kill-and-resume a hundred times, reproduction targets, coverage of intervals.
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -n $(JOBS) -m slow
+
+# Ten minutes on an idle core: the tables of results/speed; the script says what SPEED_ARGS may be.
+speed: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/speed.py $(SPEED_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,14 +1,15 @@
 """Every speed table of results/speed, in Markdown, in one go: about ten minutes.
 
     python tests/benchmarks/speed.py [--only update acting reward run] [--rounds 5]
-        [--sbx PYTHON] [--bpref FOLDER] [--before FOLDER]
+        [--sbx PYTHON] [--bpref FOLDER] [--before FOLDER] [--into FILE]
 
 Each contestant is a process of its own with one thread, all on one core, and they are asked in
 turns, so that a busy machine slows all of them; a number is CPU time, the least of the rounds. The
 variables OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, which slow a current OpenBLAS, are not passed on.
 
 --sbx takes an interpreter of another environment; --bpref a checkout of B-Pref's code
-(github.com/rll-research/BPref); --before a checkout of an earlier version of this suite:
+(github.com/rll-research/BPref); --before a checkout of an earlier version of this suite. --into
+replaces what follows the line "<!-- tables -->" of a file, results/speed/README.md:
 
     python3.11 -m venv sbx && sbx/bin/pip install sbx-rl "dm-control==1.0.28" "mujoco==3.3.0" \
         "numpy<2.4" annotated-types packaging
@@ -24,6 +25,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ SHAPES = {
 }  # fmt: skip
 RUN = 5000  # steps of the whole run that is timed
 LONG, LONG_EVALUATIONS = 300_000, 160  # steps of a default run, and its evaluation episodes
+MARK = "<!-- tables -->\n"
 SECONDS = 0.15  # of work between two turns, or one unit of it
 
 Value = float | None
@@ -125,7 +128,8 @@ class Contest:
 
     def machine(self) -> str:
         """The machine, and of each contestant its versions and kernels."""
-        lines = ["", f"{cpu()}, {platform.system()}, load {os.getloadavg()[0]:.1f} at the end."]
+        when = f"{date.today()}, load {os.getloadavg()[0]:.1f} at the end"
+        lines = ["## Machine", "", f"{cpu()}, {platform.system()}; {when}."]
         lines += [""] + [f"- {n}: {', '.join(c.about)}" for n, c in sorted(self.running.items())]
         return "\n".join(lines)
 
@@ -308,14 +312,19 @@ def main() -> None:
     parser.add_argument("--sbx", metavar="PYTHON")
     parser.add_argument("--bpref", metavar="FOLDER")
     parser.add_argument("--before", metavar="FOLDER")
+    parser.add_argument("--into", metavar="FILE", type=Path)
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    contest = Contest(given)
+    contest, parts = Contest(given), []
     for name in given.only:
-        print(TABLES[name](contest), flush=True)
-        print(flush=True)
-    print(contest.machine())
+        parts.append(TABLES[name](contest))
+        print(parts[-1], end="\n\n", flush=True)
+    parts.append(contest.machine())
+    print(parts[-1])
+    if given.into:
+        kept, _, _ = given.into.read_text(encoding="utf-8").partition(MARK)
+        given.into.write_text(kept + MARK + "\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
