@@ -218,9 +218,8 @@ def _online_runs(
         budgets: dict[int, dict[str, Any]] = {}
         for teacher, labels in asked:
             if labels not in budgets:
-                budget = fit.with_budget(method, entry, steps, labels, where)
-                fit.check_segments(budget, env, horizon, where)
-                budgets[labels] = fit.with_core(budget, entry, block.device, where)
+                budgets[labels] = fit.with_budget(method, entry, steps, labels, where)
+                fit.check_segments(budgets[labels], env, horizon, where)
             if teacher:
                 fit.check_teacher(teacher, env, where)
             yield {
@@ -285,6 +284,8 @@ def _named(
         chosen = dict(zip(options, choice, strict=True))
         full = registry.check_parameters(entry, chosen, where)
         fit.check_members(full, where)
+        if axis == "method":
+            full = fit.with_core(full, entry, block.device, where)
         text = label or name
         if any(len(v) > 1 for v in options.values()):
             varied = {k: v for k, v in chosen.items() if isinstance(given[k], list)}

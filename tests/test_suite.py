@@ -96,6 +96,9 @@ def test_what_computes_an_agent_follows_from_the_device_and_is_part_of_the_cell(
         found[device] = {c["method"].get("core") for c in cells if c["method"]["name"] != "random"}
         assert not any("core" in c["method"] for c in cells if c["method"]["name"] == "random")
     assert found == {"cpu": {"compiled"}, "cuda": {"torch"}, "mps": {"torch"}}
+    cells = suite.cells(changed("blocks.0.method", ["sac", {"name": "sac", "core": "torch"}]))
+    labels = {c["method"]["label"] for c in cells[:-1]}
+    assert labels == {"sac(core=compiled)", "sac(core=torch)"}
     written = {"name": "sac", "core": "compiled"}
     with pytest.raises(ConfigError, match="a cell is there twice"):
         suite.cells(changed("blocks.0.method", ["sac", written]))
@@ -103,7 +106,7 @@ def test_what_computes_an_agent_follows_from_the_device_and_is_part_of_the_cell(
     assert {c["method"]["label"] for c in both[:-1]} == {"sac(core=compiled)", "sac(core=torch)"}
     content = changed("blocks.0.method", [written])
     content["blocks"][0]["device"] = "cuda:1"
-    message = r"blocks.0: sac has core 'compiled', which is for the CPU, on device 'cuda:1'; remove"
+    message = r"blocks.0.method: sac has core .compiled., which is for the CPU, on device .cuda:1."
     with pytest.raises(ConfigError, match=message):
         suite.cells(content)
 

@@ -1,7 +1,7 @@
 """A process that imports everything once, then forks a fresh process per cell.
 
-Nothing ever runs in the server itself, so what a cell computes cannot depend on the cells before
-it; and no cell waits for torch to be imported.
+Nothing of a cell ever runs in the server itself, so what a cell computes cannot depend on the cells
+before it; and no cell waits for torch to be imported, or for an agent's machine code.
 """
 
 import json
@@ -24,8 +24,11 @@ from pbrl.store.atomic import write_all
 from pbrl.store.provenance import environment
 
 
-def preload(names: Sequence[Sequence[str]]) -> None:
-    """Import what cells need; whatever fails here fails again, and is reported, in its cell."""
+def preload(names: Sequence[Sequence[str]], depths: Sequence[int] = ()) -> None:
+    """Import what cells need, and compile or load agents whose networks have these hidden layers.
+
+    Whatever fails here fails again, and is reported, in its cell.
+    """
     import warnings
 
     import polars  # noqa: F401
@@ -43,14 +46,40 @@ def preload(names: Sequence[Sequence[str]]) -> None:
             registry.resolve(kind, name)
         except (Exception, SystemExit) as error:
             print(f"not preloaded: {kind} {name!r}: {error}", file=sys.stderr)
+    for depth in depths:
+        try:
+            preload_agent(depth)
+        except Exception as error:
+            print(f"not preloaded: an agent of {depth} layers: {error}", file=sys.stderr)
     # Python 3.12 warns of any fork beside a thread; the only threads here belong to polars, idle.
     warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
+
+
+def preload_agent(layers: int) -> None:
+    """Let an agent act and learn once, so that what it needs is in memory; it draws from no stream.
+
+    That is its machine code, and what torch imports with the first optimizer (over a second).
+    """
+    import numpy as np
+    import torch
+    from gymnasium.spaces import Box
+
+    from pbrl.agents.sac import SAC
+
+    line = Box(-1.0, 1.0, (1,), np.float32)
+    rates = {"learning_rate": 0.0, "temperature": 1.0, "temperature_lr": 0.0}
+    rest = {"gamma": 0.0, "tau": 1.0, "target_update_interval": 1, "core": "compiled"}
+    shape = {"capacity": 1, "batch_size": 1, "net_arch": [1] * layers}
+    agent = SAC(line, line, seed=0, **shape, **rates, **rest)  # type: ignore[arg-type]
+    obs = np.zeros(1, np.float32)
+    agent.replay.add(obs, agent.act(obs), obs, reward=0.0, terminal=True)
+    agent.update(torch.zeros(1, dtype=torch.int64))
 
 
 class Server:
     """Reads requests from standard input, forks a process per cell, reports how each one ended.
 
-    Requests and reports are lines of JSON: {"preload": [[kind, name], ...]},
+    Requests and reports are lines of JSON: {"preload": [[kind, name], ...], "depths": [2]},
     {"cell": PATH, "plugins": [...], "expired_token": null, "hang_timeout": 600}, {"stop": true};
     {"ready": true}, {"ended": fields of `Ended`}.
     """
@@ -97,7 +126,7 @@ class Server:
 
     def handle(self, request: dict[str, Any]) -> None:
         if "preload" in request:
-            preload(request["preload"])
+            preload(request["preload"], request["depths"])
             self.report(ready=True)
         elif "stop" in request:
             self.stop()

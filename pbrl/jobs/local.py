@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,7 @@ from pbrl.store import Cell
 class Local:
     """Cells as processes forked from one `fork_server`, which is started again if it dies."""
 
-    def __init__(self, jobs: int, cells: Iterable[Cell]) -> None:
+    def __init__(self, jobs: int, cells: Sequence[Cell]) -> None:
         self.slots = jobs
         self.running: set[str] = set()
         axes = {"env": "env", "method": "method", "teacher": "teacher"}
@@ -35,6 +35,9 @@ class Local:
                 if cell.config.get(axis)
             }
         )
+        methods = [cell.config.get("method") or {} for cell in cells]
+        compiled = [method for method in methods if method.get("core") == "compiled"]
+        self.depths = sorted({method["layers"] for method in compiled if "layers" in method})
         self.server: subprocess.Popen[bytes] | None = None
         self.rest = b""
         self.is_ready = False
@@ -51,7 +54,7 @@ class Local:
                 env=os.environ | worker.ENVIRONMENT,
             )
             self.rest = b""
-            self._send(preload=self.names)
+            self._send(preload=self.names, depths=self.depths)
         return self.server
 
     def _send(self, **request: Any) -> None:

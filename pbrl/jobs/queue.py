@@ -97,7 +97,7 @@ def run_cells(
     if executor == "local":
         from pbrl.jobs.local import Local
 
-        place = Local(jobs, (cell for cell, _ in queue.waiting))
+        place = Local(jobs, [cell for cell, _ in queue.waiting])
     elif executor == "ray":
         from pbrl.jobs.ray import Ray
 

@@ -72,7 +72,7 @@ def with_core(
         return method
     if method["core"] == "compiled" and devices.core(device) != "compiled":
         raise ConfigError(
-            f"{where}: {method['label']} has core 'compiled', which is for the CPU, on device "
+            f"{where}: {entry.name} has core 'compiled', which is for the CPU, on device "
             f"{device!r}; remove core, or set it to 'torch'"
         )
     return method | {"core": method["core"] or devices.core(device)}
