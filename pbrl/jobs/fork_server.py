@@ -31,16 +31,20 @@ def preload(names: Sequence[Sequence[str]], depths: Sequence[int] = ()) -> None:
     """
     import warnings
 
+    import numba
     import polars  # noqa: F401
     import safetensors.torch  # noqa: F401
     import torch
 
+    import pbrl.run.bandit
     import pbrl.run.compiling
-    import pbrl.run.online  # noqa: F401
+    import pbrl.run.online
+    import pbrl.run.tabular  # noqa: F401
     from pbrl import registry
 
     torch.set_num_threads(1)
     environment()  # cached from here on
+    numba.njit(lambda: 0)()  # the compiler fills its own tables at its first call, in half a second
     for kind, name in names:
         try:
             registry.resolve(kind, name)
