@@ -165,7 +165,7 @@ def test_relabeling_and_new_critics(device: str, monkeypatch) -> None:
         agent.reset_critic()
 
 
-@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "dpo_shift"])
+@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "dpo_shift", "davidson"])
 @pytest.mark.parametrize("reed", [False, True])
 def test_reward_training_waits_once_an_epoch(
     device: str, loss: str, reed: bool, monkeypatch

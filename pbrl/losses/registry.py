@@ -90,6 +90,8 @@ def loss(name: str, *, kind: str, paper: str, **coordinates: str) -> Callable[[L
                 bound = signature.bind(*args, **kwargs)
                 _check_ranges(bound.arguments, ranges)
                 bound.arguments |= prepare(bound.arguments, one_shape=kind in _ONE_SHAPE)
+                if kind == "tie":
+                    _check_outcomes(bound.arguments.get("label", 1.0))
                 value = function(*bound.args, **bound.kwargs)
                 if not torch.isfinite(value.detach().sum()):
                     _explain_result(bound.arguments, value)
@@ -217,6 +219,17 @@ def _check_finite(given: dict[str, Any], found: dict[str, Tensor]) -> None:
                 f" the first ({tensor[at].item()}) at {list(at)}; expected finite values "
                 "(drop skipped pairs first, fill absent items with any number)"
             )
+
+
+def _check_outcomes(label: Tensor | float) -> None:
+    label = torch.as_tensor(label)
+    other = (label != 0) & (label != 0.5) & (label != 1)
+    if bool(other.any()):
+        between = label[other]
+        raise ValueError(
+            f"label: {between.numel()} of {label.numel()} are not 0, 0.5 or 1, the first "
+            f"{float(between[0]):g}; three outcomes have no soft labels, use a pair loss"
+        )
 
 
 def _explain_result(given: dict[str, Any], value: Tensor) -> None:

@@ -202,7 +202,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: losses.davidson(A, B, 0.5, nu=0.0), "nu = 0.0; expected nu > 0: the labels have ties"),
     *(
-        (lambda f=f, y=y: f(A, B, y), rf"label: 3 of 3 are not 0, 0.5 or 1, the first {y:g}")
+        (lambda f=f, y=y: f(A, B, y), rf"label: 1 of 1 are not 0, 0.5 or 1, the first {y:g}")
         for f in (losses.rao_kupper, losses.davidson)
         for y in (2.0, -1.0, 1.5)
     ),
