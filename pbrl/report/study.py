@@ -199,12 +199,17 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
     environments: Counter[str] = Counter()
     versions: dict[str, Counter[str]] = defaultdict(Counter)
     notices, resumed = [], []
+    asides = _oracles(cells)
+    notes: dict[tuple[str, str], None] = {}
     for cell in cells:
         out = _left(cell, runs.get(cell.id))
         if out is not None:
             left.append(out)
             continue
-        families[names.family(cell.config)].append(cell)
+        if cell.id in asides:
+            notes[_consulted(cell, runs[cell.id])] = None
+        else:
+            families[names.family(cell.config)].append(cell)
         if cell.notices:
             title = names.title(cell.config)
             notices += [f"{title}: {printable(notice)}" for notice in cell.notices]
@@ -216,7 +221,6 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
             versions[part][version] += number
     named = names.of_families([alike[0].config for alike in families.values()])
     lines, bandits, tabular = [], [], []
-    notes: dict[tuple[str, str], None] = {}
     for alike, name in zip(families.values(), named, strict=True):
         said = [printable(text) for cell in alike for text in cell.summary.get("notes") or ()]
         notes |= dict.fromkeys((name.task, text) for text in said)
@@ -227,6 +231,20 @@ def group(cells: Sequence[store.CellInfo], runs: dict[str, Run]) -> Study:
         else:
             lines.append(_line(name, alike, runs))
     return Study(lines, bandits, tabular, left, dict(versions), notices, list(notes), resumed)
+
+
+def _oracles(cells: Sequence[store.CellInfo]) -> set[str]:
+    """Ids of the cells that teachers of others consult: they are no learners to compare with."""
+    consulted = (cell.config.get("oracle") or {} for cell in cells)
+    return {oracle["cell"] for oracle in consulted if "cell" in oracle}
+
+
+def _consulted(cell: store.CellInfo, run: Run) -> tuple[str, str]:
+    """(task, what is to be said of its oracle)."""
+    returned = run.last["return"] if isinstance(run, rows.Evaluations) and run.last else None
+    text = f"teachers consult an expert, SAC on the true reward for {cell.config['steps']:,} steps"
+    told = "" if returned is None else f", whose last evaluation returned {returned:.4g}"
+    return printable(store.labels(cell.config)["task"]), text + told + "."
 
 
 CONTINUED = "with other versions"  # in the store's notice of a cell that other packages continued

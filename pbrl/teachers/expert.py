@@ -34,7 +34,7 @@ class Expert:
     """V and Q of one stage of an expert, from its weights in the names of SB3's policy."""
 
     def __init__(self, weights: Mapping[str, Tensor], *, gamma: float) -> None:
-        self.gamma = gamma
+        self.gamma, self.exact = gamma, False
         self._body = _layers(weights, "actor.latent_pi")
         self._mean, self._log_std = (
             (weights[f"actor.{head}.weight"], weights[f"actor.{head}.bias"])

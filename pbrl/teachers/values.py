@@ -8,6 +8,11 @@ reward, and their discount gamma:
     mixture           w_return sum_t gamma^t r_t + w_end gamma^L V(s_L) - w_start V(s_0)
     advantage-greedy  number of steps whose action is (nearly) greedy
 
+Where transitions are deterministic, the sum of advantages is
+sum_t gamma^t r_t + gamma^L V(s_L) - V(s_0). A trained expert's V is better known than its Q of
+actions it does not take, so there that is the form by default, as in CPL's teacher; with exact
+values it is the sum, right for any dynamics.
+
 Steps after the end of an episode earn nothing, and the value of the state it ended in is 0. One
 discount serves rewards and values alike: an undiscounted sum beside discounted values, as in the
 released code, makes optimal segments look worse than others by up to (1 - gamma) V a step.
@@ -87,11 +92,12 @@ class Valuing(Comparison):
 class Regret(Valuing):
     """Prefers the segment with the smaller regret, sum of A* (Knox et al., arXiv 2206.02231)."""
 
-    form: Literal["advantages", "outcome"] = "advantages"
-    "Sum of advantages, for any dynamics; or what happened, r and the change of V, luck included."
+    form: Literal["advantages", "outcome"] | None = None
+    "Sum of A; or what happened, r and the change of V, with its luck. Null: A where it is exact."
 
     def score(self, segments: Segments) -> np.ndarray:
-        if self.form == "advantages":
+        exact = getattr(self.oracle, "exact", True)
+        if self.form == "advantages" or (self.form is None and exact):
             return self.summed(advantages(self.oracle, segments), segments)
         reward = self.summed(segments.ground_truth, segments)
         return reward + self.at_end(segments) - self.at_start(segments)

@@ -73,6 +73,24 @@ def _write_curves(root: Path, *, last: dict[str, float] | None = None) -> None:
         folders.write(root, folders.online(method=method, teacher=teacher, steps=3000), rows)
 
 
+def test_draws_are_told_and_oracles_are_no_learners(tmp_path: Path) -> None:
+    """An oracle that others consult would be SAC at other steps, and take the scores away."""
+    _write_curves(tmp_path)
+    expert = folders.online(method="expert", teacher=None, steps=20_000)
+    _write(tmp_path, expert, level=900)
+    taught = folders.online(teacher="regret")
+    alone = json.loads(report.table(tmp_path, format="json"))
+    assert any("expert" in row["learner"] for row in alone["returns"]["rows"])
+    taught["oracle"] = {"cell": store.cell_id(expert), "weights": None}
+    _write(tmp_path, taught, counts={"asked": 200, "undecided": 50})
+    found = json.loads(report.table(tmp_path, format="json"))
+    rows = {row["teacher"]: row for row in found["returns"]["rows"] if "pebble" in row["learner"]}
+    assert rows["regret"]["undecided"] == 0.25
+    assert rows["oracle"]["undecided"] is None
+    assert not any("expert" in row["learner"] for row in found["returns"]["rows"])
+    assert any("consult an expert, SAC on" in note for note in found["returns"]["notes"])
+
+
 def test_scores_by_hand(tmp_path: Path) -> None:
     _write_curves(tmp_path)
     found = json.loads(report.table(tmp_path, format="json"))

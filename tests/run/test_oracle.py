@@ -12,7 +12,9 @@ from pbrl.check.method import MemoryCell, _digest, _execute
 from pbrl.errors import CellError
 from pbrl.methods.expert import Stages
 from pbrl.run.oracle import exact
+from pbrl.segments import Segments
 from pbrl.teachers.expert import ACTIONS, Expert, TrainedOracle
+from pbrl.teachers.values import Regret
 
 
 def agent(env: str = "pointmass") -> SAC:
@@ -68,6 +70,26 @@ def test_the_stages_that_are_kept_are_those_third_of_the_way_apart() -> None:
     empty = Stages(0.9)
     empty.keep(1, {"w": torch.zeros(1)})
     assert empty.weights()["poor"]["step"] == empty.weights()["good"]["step"] == 1
+
+
+def test_an_experts_regret_is_told_by_its_values_and_a_tables_by_its_advantages() -> None:
+    g = torch.Generator().manual_seed(1)
+    obs = torch.randn(6, 5, 4, generator=g)
+    flags = torch.zeros(6, 4, dtype=torch.bool), torch.ones(6, 4, dtype=torch.bool)
+    act, reward = torch.rand(6, 4, 2, generator=g), torch.rand(6, 4, generator=g)
+    walks = Segments(obs[:, :-1], act, obs[:, 1:], *flags, reward)
+    expert = Expert(agent().weights(), gamma=0.9)
+    found = {}
+    for form in (None, "advantages", "outcome"):
+        teacher = Regret(form=form)
+        teacher.consult(expert)
+        found[form] = teacher.score(walks)
+    np.testing.assert_array_equal(found[None], found["outcome"])
+    assert np.abs(found[None] - found["advantages"]).max() > 0.01
+    gamma = 0.9 ** torch.arange(4)
+    v = expert.values(obs)
+    expected = (gamma * reward).sum(1) + 0.9**4 * v[:, -1] - v[:, 0]
+    np.testing.assert_allclose(found[None], expected.numpy(), atol=1e-5)
 
 
 def test_other_weights_are_no_oracle() -> None:
