@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pbrl.store import Cell
 
-ROUGH_SECONDS = {"online": 0.002, "bandit": 3e-7, "tabular": 0.2}
+ROUGH_SECONDS = {"online": 0.0008, "bandit": 3e-7, "tabular": 0.2}
 """per step, duel and repetition, on a current core"""
 EVALUATION = 0.25  # of what a step of training costs, a step of an evaluation does
 

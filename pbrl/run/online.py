@@ -198,6 +198,7 @@ class OnlineCell:
             raise CellError("run.track(agent=...) is missing; evaluation needs agent.act(obs)")
         name, parameters = self._environment
         while len(self._evaluation_envs) < min(episodes, evaluation.LANES):
+            beat()
             env = ActingEnv(name, parameters, seed=self.seed, stream="eval")
             self._evaluation_envs.append(env)
         played = evaluation.play(

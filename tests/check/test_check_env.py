@@ -175,6 +175,20 @@ class Keeps(Honest):
         return super().noise() + self.wear
 
 
+class Shares(Honest):
+    """Where it is stands in the class."""
+
+    place = 0.0
+
+    @property
+    def x(self):
+        return Shares.place
+
+    @x.setter
+    def x(self, value):
+        Shares.place = value
+
+
 class NaNReward(Honest):
     def reward(self):
         return float("nan") if self.t == 23 else super().reward()
@@ -270,6 +284,7 @@ LIARS = [
     (ListObservation, "is a list; expected a numpy array"),
     (NaNObservation, r"step 17 is .*nan.*; expected finite numbers"),
     (Keeps, "state is kept across reset"),
+    (Shares, "expected them to share no state"),
     (NaNReward, "reward of step 23 is nan"),
     (TooMuch, "reward of step 30 is 1.5; expected 0 to 1"),
     (ArrayReward, "expected one number"),
