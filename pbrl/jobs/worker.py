@@ -84,6 +84,7 @@ def compute(cell: Cell, *, plugins: Sequence[str], expired_token: str | None = N
 
 def _compute(cell: Cell, plugins: Sequence[str], process: int) -> int:
     from pbrl import registry, run
+    from pbrl.run.compiling import watched
     from pbrl.run.signals import Stop, is_interruption
 
     def stop(number: int, frame: Any) -> None:
@@ -98,8 +99,11 @@ def _compute(cell: Cell, plugins: Sequence[str], process: int) -> int:
     try:
         for plugin in plugins:
             registry.load_plugin(plugin)
-        result = run.execute(cell)
+        with watched() as compiling:
+            result = run.execute(cell)
         _stay_one(process)
+        if compiling.seconds:  # bandits say more exactly
+            result = {"compile_seconds": compiling.seconds} | result
         weights = result.pop("weights", None)
         cell.finish(result, weights=weights)
     except LeaseLost:

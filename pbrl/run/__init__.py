@@ -19,17 +19,14 @@ def __getattr__(name: str) -> Any:  # who only looks at `signals` does not wait 
 
 def execute(cell: "Cell") -> dict[str, Any]:
     """Compute one cell from its configuration, or the rest of it; returns the run's summary."""
-    from pbrl.run import compiling
+    if cell.config["kind"] == "bandit":
+        from pbrl.run import bandit
 
-    with compiling.watched() as compiled:
-        if cell.config["kind"] == "bandit":
-            from pbrl.run import bandit
+        return bandit.execute(cell)
+    if cell.config["kind"] == "tabular":
+        from pbrl.run import tabular
 
-            return bandit.execute(cell)
-        if cell.config["kind"] == "tabular":
-            from pbrl.run import tabular
+        return tabular.execute(cell)
+    from pbrl.run import online
 
-            return tabular.execute(cell)
-        from pbrl.run import online
-
-        return online.execute(cell) | {"compile_seconds": compiled.seconds}
+    return online.execute(cell)
