@@ -232,7 +232,7 @@ def spec(name: str, **parameters: Any) -> EnvSpec:
 def _near(found: str, known: Mapping[str, Any], none: str = "none is registered") -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(found, known, n=3, cutoff=0.5)
+    near = get_close_matches(found, known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}?"
     if not known:

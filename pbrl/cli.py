@@ -116,49 +116,60 @@ def _load_plugins(plugins: list[str] | None) -> list[str]:
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help=" | ".join(PLURALS))] = None,
+    what: Annotated[str | None, typer.Argument(help=" | ".join(PLURALS) + " | a name")] = None,
     as_json: JsonOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Names that can stand in a suite, with what each is and its parameters."""
+    _load_plugins(plugin)
+    names = {plural: _names(kind) for plural, kind in PLURALS.items()}
+    if what is None and not as_json:  # names alone are shown: what they are is not read
+        terminal.print_names({p: [{"name": name} for name in known] for p, known in names.items()})
+        return
+    if what in PLURALS:
+        names = {what: names[what]}
+    elif what is not None:
+        every = {name for known in names.values() for name in known}
+        if what not in every:
+            raise ConfigError(f"cannot list {what!r}; {did_you_mean(what, [*PLURALS, *every])}")
+        names = {plural: [what] for plural, known in names.items() if what in known}
+    found = {
+        plural: [_listed(PLURALS[plural], n) for n in known] for plural, known in names.items()
+    }
+    if as_json:
+        terminal.say_json(found)
+        return
+    for plural, entries in found.items():
+        if what not in PLURALS:
+            terminal.say(f"--- {PLURALS[plural]}")
+        terminal.print_entries(entries)
+
+
+def _names(kind: str) -> list[str]:
+    from pbrl import registry, suites
+
+    return [*suites.shipped()] if kind == "suite" else registry.names(kind)
+
+
+def _listed(kind: str, name: str) -> dict[str, Any]:
+    """What a listing says of a name."""
     from pbrl import registry, suites
     from pbrl.errors import PluginError
 
-    _load_plugins(plugin)
-    if what is not None and what not in PLURALS:
-        raise ConfigError(f"cannot list {what!r}; {did_you_mean(what, PLURALS)}")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for plural in [what] if what else PLURALS:
-        kind = PLURALS[plural]
-        if kind == "suite":
-            found[plural] = [
-                {"name": n, "summary": suites.description(n)} for n in suites.shipped()
-            ]
-            continue
-        if what is None and not as_json:  # names alone are shown: what they are is not read
-            found[plural] = [{"name": name} for name in registry.names(kind)]
-            continue
-        found[plural] = []
-        for name in registry.names(kind):
-            try:
-                entry = registry.describe(kind, name)
-            except PluginError as error:
-                found[plural].append({"name": name, "summary": f"broken: {error}"})
-                continue
-            values = entry.parameters.values()
-            listed = {"name": name, "summary": entry.summary, **entry.meta}
-            listed["parameters"] = {p.name: p.default for p in values}
-            listed["expected"] = {p.name: p.expected for p in values}
-            listed["ranges"] = {p.name: p.range for p in values if p.range}
-            if any(p.doc for p in values):
-                listed["docs"] = {p.name: p.doc for p in values}
-            found[plural].append(listed)
-    if as_json:
-        terminal.say_json(found)
-    elif what is None:
-        terminal.print_names(found)
-    else:
-        terminal.print_entries(found[what])
+    if kind == "suite":
+        return {"name": name, "summary": suites.description(name)}
+    try:
+        entry = registry.describe(kind, name)
+    except PluginError as error:
+        return {"name": name, "summary": f"broken: {error}"}
+    values = entry.parameters.values()
+    listed = {"name": name, "summary": entry.summary, **entry.meta}
+    listed["parameters"] = {p.name: p.default for p in values}
+    listed["expected"] = {p.name: p.expected for p in values}
+    listed["ranges"] = {p.name: p.range for p in values if p.range}
+    if any(p.doc for p in values):
+        listed["docs"] = {p.name: p.doc for p in values}
+    return listed
 
 
 @app.command()
@@ -439,7 +450,9 @@ def table(
     """Final scores with intervals over seeds, one row per task, learner and teacher."""
     from pbrl import report
 
-    terminal.say(report.table(folder, format=format, strict=strict, regrets=regret), end="")
+    room = terminal.width() if format == "md" and sys.stdout.isatty() else None
+    text = report.table(folder, format=format, strict=strict, regrets=regret, room=room)
+    terminal.say(text, end="")
 
 
 @app.command()

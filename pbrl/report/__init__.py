@@ -10,17 +10,19 @@ def table(
     format: str = "md",
     strict: bool = False,
     regrets: Sequence[str] | None = None,
+    room: int | None = None,
 ) -> str:
     """All numbers of a results folder as text: md, csv, latex or json.
 
     With `strict`, raises StoreError when a cell is missing, failed or unfinished, or when cells
     were computed by different versions of the code; otherwise the table names them. `regrets` are
-    names of `bandits.regret`; average and weak when not given.
+    names of `bandits.regret`; average and weak when not given. With `room`, the columns of a
+    terminal, a wide Markdown table stands in parts, one above the other.
     """
     from pbrl.report.study import read
     from pbrl.report.tables import table_text
 
-    return table_text(read(root), format=format, strict=strict, regrets=regrets)
+    return table_text(read(root), format=format, strict=strict, regrets=regrets, room=room)
 
 
 def plot(

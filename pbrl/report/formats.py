@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,29 +68,40 @@ def _digits(size: float) -> int:
     )
 
 
-def _markdown(tables: Sequence[Table]) -> str:
+def markdown(tables: Sequence[Table], room: int | None = None) -> str:
+    """Tables and their notes; one wider than `room` columns in parts that repeat its first ones."""
     parts = []
     for one in tables:
         cells = [[_plain_markdown(shown(row.get(c), c)) for c in one.columns] for row in one.rows]
-        widths = [
-            max(3, len(column), *(len(row[i]) for row in cells))
-            for i, column in enumerate(one.columns)
-        ]
-        right = [is_number(one, column) for column in one.columns]
         rows = [one.columns, *cells]
-        lines = [_padded(row, widths, right) for row in rows]
-        rule = (
-            "|"
-            + "|".join(
-                "-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)
-            )
-            + "|"
-        )
+        widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+        right = [is_number(one, column) for column in one.columns]
+        groups = [[*range(len(widths))]] if room is None else _groups(widths, right, room)
+        lines = [f"## {one.title}"]
+        for group in groups:
+            wide, numeric = [widths[i] for i in group], [right[i] for i in group]
+            head, *body = [_padded([row[i] for i in group], wide, numeric) for row in rows]
+            rule = "|".join("-" * (w + 1) + "-:"[r] for w, r in zip(wide, numeric, strict=True))
+            lines += ["", head, f"|{rule}|", *body]
         notes = [f"- {_plain_markdown(note)}" for note in one.notes]
-        parts.append(
-            "\n".join([f"## {one.title}", "", lines[0], rule, *lines[1:], "", *notes]).rstrip()
-        )
+        if room is not None:
+            notes = [textwrap.fill(note, room, subsequent_indent="  ") for note in notes]
+        parts.append("\n".join([*lines, "", *notes]).rstrip())
     return "\n\n".join(parts) + "\n" if parts else "No cell in this folder.\n"
+
+
+def _groups(widths: Sequence[int], right: Sequence[bool], room: int) -> list[list[int]]:
+    """Columns that fit side by side, each time after those on the left that say what a row is."""
+    keys = [*range(right.index(True))] if True in right else [*range(len(widths))]
+    groups = [keys]
+    for column in range(len(keys), len(widths)):
+        wanted = [*groups[-1], column]
+        fits = sum(widths[i] + 3 for i in wanted) + 1 <= room
+        if fits or groups[-1] == keys:
+            groups[-1] = wanted
+        else:
+            groups.append([*keys, column])
+    return groups
 
 
 # Of brackets and underscores only those that begin something, for text that stays readable.
@@ -182,7 +194,7 @@ def _tex(text: str) -> str:
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "md": _markdown,
+    "md": markdown,
     "csv": _csv,
     "latex": _latex,
     "json": _json,

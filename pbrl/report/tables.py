@@ -16,7 +16,14 @@ from pbrl.report.scores import Estimate
 from pbrl.report.study import Line, Study
 
 
-def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str] | None) -> str:
+def table_text(
+    study: Study,
+    *,
+    format: str,
+    strict: bool,
+    regrets: Sequence[str] | None,
+    room: int | None = None,
+) -> str:
     """All tables of a study as text; see `pbrl.report.table`.
 
     Raises ConfigError for an unknown format or regret, StoreError with `strict` and problems.
@@ -28,7 +35,8 @@ def table_text(study: Study, *, format: str, strict: bool, regrets: Sequence[str
             "the table is incomplete: " + ". ".join(study.problems()) + ". Run the suite again to "
             "finish it, or leave out --strict to see the table with these named"
         )
-    return FORMATS[format](build(study, regrets=regrets))
+    tables = build(study, regrets=regrets)
+    return FORMATS[format](tables) if room is None else formats.markdown(tables, room)
 
 
 def chosen_regrets(study: Study, regrets: Sequence[str] | None) -> list[str]:
