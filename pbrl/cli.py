@@ -226,8 +226,8 @@ def _cells(
     content = suite.read(suite_name, settings=tuple(settings or ()))
     configs = suite.cells(content, folder=suite.find(suite_name).parent)
     root = out or Path("runs") / content["name"]
-    cells = [store.Cell(root, oracles.resolved(config, root)) for config in configs]
-    return cells, root, content["name"]
+    resolved = (oracles.resolved(config, root) for config in configs)
+    return store.cells_of(root, resolved), root, content["name"]
 
 
 @app.command()

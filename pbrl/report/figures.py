@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from pbrl.report import regret_figures, scores, statistics, style, tabular
+from pbrl.report import regret_figures, scores, statistics, style, tabular_figures
 from pbrl.report.curves import (
     MOST_LINES,
     MOST_PANELS,
@@ -40,7 +40,7 @@ def draw_all(study: Study, folder: Path, *, regrets: Sequence[str] | None) -> li
             written += _profiles(study, compared, folder)
         for regret in shown:
             written += regret_figures.draw(study, folder, regret)
-        written += tabular.draw(study, folder)
+        written += tabular_figures.draw(study, folder)
     style.remove_others(folder, written)
     return written
 

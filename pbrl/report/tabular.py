@@ -1,18 +1,13 @@
-"""Learners in tabular worlds: the table, pairs of learners on the same data, and the figure."""
+"""Learners in tabular worlds: the table, and pairs of learners on the same data."""
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from scipy import stats
 
-from pbrl.report import scores, statistics, style
-from pbrl.report.curves import MOST_PANELS, numbered, panel_size
+from pbrl.report import scores, statistics
 from pbrl.report.formats import Table, Value
 from pbrl.report.names import natural
 from pbrl.report.study import Study, Tabular
@@ -72,7 +67,7 @@ def table(study: Study) -> Table:
     return Table(found.name, found.title, rows, notes)
 
 
-def _head(one: Tabular) -> dict[str, Value]:
+def setting(one: Tabular) -> dict[str, Value]:
     config = one.config
     return {
         "world": one.task,
@@ -84,10 +79,10 @@ def _head(one: Tabular) -> dict[str, Value]:
 
 
 def _row(one: Tabular) -> dict[str, Value]:
-    row = _head(one) | {"learner": one.learner, "repetitions": one.runs}
+    row = setting(one) | {"learner": one.learner, "repetitions": one.runs}
     near, scaled = one.known("near_optimal"), one.known("scaled_return")
     if near.size:
-        row["near-optimal"] = _share(near)
+        row["near-optimal"] = share(near)
         row["scaled return"] = scores.estimated_mean(np.clip(scaled, *CLIP), within=CLIP)
     for key, column in COLUMNS.items():
         values = one.known(key)
@@ -96,7 +91,7 @@ def _row(one: Tabular) -> dict[str, Value]:
     return row
 
 
-def _share(runs: np.ndarray) -> scores.Estimate:
+def share(runs: np.ndarray) -> scores.Estimate:
     half = np.array([0.5])
     return scores.estimate(
         runs.mean(), [runs], lambda: _first(statistics.profile_interval([runs], half)), (0, 1)
@@ -111,14 +106,14 @@ def pairs(study: Study) -> Table:
     """Two learners on the same worlds, pairs and labels: what one does better, and how surely."""
     families: dict[tuple[Any, ...], list[Tabular]] = defaultdict(list)
     for one in study.tabular:
-        families[tuple(_head(one).items())].append(one)
+        families[tuple(setting(one).items())].append(one)
     rows: list[dict[str, Value]] = []
     for head, members in families.items():
         members = sorted(members, key=lambda one: natural(one.learner))
         for a, b in combinations(members, 2):
             if a.runs == b.runs:
                 rows.append({**dict(head), "A": a.learner, "B": b.learner, **_difference(a, b)})
-    rows = [row for row in rows if len(row) > len(_head(study.tabular[0])) + 2]
+    rows = [row for row in rows if len(row) > len(setting(study.tabular[0])) + 2]
     keys = ("A", "B", "world", "teacher", "labels", "absorbing", "steps")
     rows.sort(key=lambda row: [natural(str(row.get(key))) for key in keys])
     notes = [
@@ -145,69 +140,7 @@ def _difference(a: Tabular, b: Tabular) -> dict[str, Value]:
 
 def wilcoxon(differences: np.ndarray) -> float | None:
     """p of the signed-rank test, two-sided; None where nothing differs beyond rounding."""
+    from scipy import stats  # takes as long as all else that a table imports
+
     moved = np.where(np.abs(differences) < 1e-9, 0, differences)
     return float(stats.wilcoxon(moved).pvalue) if moved.any() else None
-
-
-# --- the figure ---------------------------------------------------------------------------------
-
-
-def draw(study: Study, folder: Path) -> list[Path]:
-    """Share of near-optimal policies against labels, a panel per world and teacher."""
-    drawn = [one for one in study.tabular if one.known("near_optimal").size]
-    if not drawn:
-        return []
-    styles = style.line_styles(sorted({one.learner for one in drawn}, key=natural))
-    panels: dict[str, list[Tabular]] = defaultdict(list)
-    for one in sorted(drawn, key=lambda one: natural(f"{one.task} {one.teacher}")):
-        panels[_panel(one)].append(one)
-    titles = list(panels)
-    pages = [titles[i : i + MOST_PANELS] for i in range(0, len(titles), MOST_PANELS)]
-    written = []
-    for number, page in enumerate(pages):
-        figure, axes = style.grid(len(page), columns=2, **panel_size(len(styles)))
-        for axis, title in zip(axes, page, strict=True):
-            style.title(axis, title)
-            _curves(axis, panels[title], styles)
-        runs = sorted({one.runs for title in page for one in panels[title]})
-        count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-        notes = [f"Of {count} repetitions; bars: Wilson's 95 % interval."]
-        style.finish(figure, axes, [*notes, *study.notes_on(drawn), *study.problems()])
-        written += style.save(figure, folder, numbered("tabular", number, pages))
-    return written
-
-
-def _panel(one: Tabular) -> str:
-    head = _head(one)
-    parts = [f"{one.task}, {one.teacher} teacher"]
-    parts += ["no absorbing steps"] * (head["absorbing"] is not None)
-    parts += [f"{head['steps']} steps"] * (head["steps"] is not None)
-    return ", ".join(parts)
-
-
-def _curves(axis: Axes, lines: Sequence[Tabular], styles: dict[str, style.LineStyle]) -> None:
-    learners: dict[str, list[Tabular]] = defaultdict(list)
-    for one in lines:
-        learners[one.learner].append(one)
-    for place, (learner, points) in enumerate(learners.items()):
-        points = sorted(points, key=lambda one: one.config["labels"])
-        found = [_share(one.known("near_optimal")) for one in points]
-        # Bars of several learners at one number of labels stand side by side.
-        shift = 1.06 ** (place - (len(learners) - 1) / 2)
-        labels = np.array([one.config["labels"] for one in points]) * shift
-        look = styles[learner]
-        axis.plot(labels, [x.point for x in found], label=learner,
-                  **(look.line | {"markevery": None}))  # fmt: skip
-        for x, share in zip(labels, found, strict=True):
-            if share.low is not None and share.high is not None:
-                axis.plot([x, x], [share.low, share.high], color=look.color, linewidth=0.8)
-    axis.set_xscale("log")
-    counts = sorted({one.config["labels"] for one in lines})
-    axis.set_xticks(counts, [style.short_number(n) for n in counts])
-    axis.minorticks_off()
-    low, high = counts[0], counts[-1]
-    room = math.sqrt(high / low) ** 0.15 * 1.2
-    axis.set_xlim(low / room, high * room)
-    axis.set_ylim(-0.03, 1.03)
-    axis.set_xlabel("labels")
-    axis.set_ylabel("near-optimal policies")

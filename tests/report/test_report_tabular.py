@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pbrl import report, store
-from pbrl.report import tabular
+from pbrl.report import style, tabular, tabular_figures
 from pbrl.report.study import read
 from tests.report import report_folders as folders
 
@@ -88,8 +88,8 @@ def test_two_learners_are_compared_repetition_by_repetition(folder: Path) -> Non
 
 def test_the_figure_has_a_panel_for_each_kind_of_data(folder: Path, monkeypatch) -> None:
     drawn = []
-    monkeypatch.setattr(tabular.style, "save", lambda figure, *_: drawn.append(figure) or [])
-    tabular.draw(read(folder), folder)
+    monkeypatch.setattr(style, "save", lambda figure, *_: drawn.append(figure) or [])
+    tabular_figures.draw(read(folder), folder)
     titles = [axis.get_title().replace("\n", " ") for axis in drawn[0].axes if axis.lines]
     assert titles == ["delivery, regret teacher", "delivery, regret teacher, no absorbing steps"]
 
