@@ -181,9 +181,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """The cells of a suite: done and missing, label budgets, estimated time. Trains nothing."""
+    from pbrl import store
+
     _load_plugins(plugin)
     cells, root, name = _cells(suite_name, out, settings)
-    rows = terminal.plan_rows(cells)
+    rows = terminal.plan_rows(cells, store.begun(root))
     done = sum(row["done"] for row in rows)
     left = sum(row["seconds_left"] for row in rows)
     notices = [*terminal.plan_notes(rows), *_notices(cells)]

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -200,20 +200,24 @@ def _beside(given: str, columns: int) -> dict[str, Any]:
     return {"width": columns, "initial_indent": head, "subsequent_indent": indent}
 
 
-def plan_rows(cells: "list[Cell]") -> list[dict[str, Any]]:
-    """One row per task, learner, teacher and size: cells, done, label sessions, seconds left."""
-    measured = _rates(cells)
-    rows: dict[str, dict[str, Any]] = {}
-    seconds: dict[str, float] = {}  # of a cell in each row
+def plan_rows(cells: "list[Cell]", begun: set[str]) -> list[dict[str, Any]]:
+    """One row per task, learner, teacher and size: cells, done, label sessions, seconds left.
+
+    `begun` has the ids of the cells that have a folder: the others are not looked at.
+    """
+    done = {cell.id for cell in cells if cell.id in begun and cell.status() == "done"}
+    measured = _rates(cell for cell in cells if cell.id in done)
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    seconds: dict[tuple[str, ...], float] = {}  # of a cell in each row
     for cell in cells:
         config, names = cell.config, labels(cell.config)
-        key = "/".join([config["kind"], *names.values()])
-        at = f"{key}/{_size(config)}"
+        key = (config["kind"], *names.values())
+        at = (*key, _size(config))
         if at not in rows:
             rows[at] = _plan_row(config, names)
             seconds[at] = _work(config) * measured.get(key, ROUGH_SECONDS[config["kind"]])
         rows[at]["cells"] += 1
-        if cell.status() == "done":
+        if cell.id in done:
             rows[at]["done"] += 1
         else:
             rows[at]["seconds_left"] += seconds[at]
@@ -256,13 +260,13 @@ def plan_notes(rows: list[dict[str, Any]]) -> list[str]:
     )
 
 
-def _rates(cells: "list[Cell]") -> dict[str, float]:
+def _rates(done: "Iterable[Cell]") -> dict[tuple[str, ...], float]:
     """Median seconds of finished cells per unit of `_work`, by kind, task, learner, teacher."""
-    found: dict[str, list[float]] = {}
-    for cell in cells:
+    found: dict[tuple[str, ...], list[float]] = {}
+    for cell in done:
         manifest = cell.manifest()
         if manifest is not None:
-            key = "/".join([cell.config["kind"], *labels(cell.config).values()])
+            key = (cell.config["kind"], *labels(cell.config).values())
             found.setdefault(key, []).append(manifest["seconds"] / _work(cell.config))
     return {key: median(values) for key, values in found.items()}
 

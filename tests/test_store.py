@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import zlib
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -17,6 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pbrl
 from pbrl import store
 from pbrl.errors import CellError, Damaged, StoreError
 from pbrl.jobs import queue
@@ -64,6 +67,19 @@ def test_cell_id_ignores_labels_and_execution_and_key_order() -> None:
 def test_cell_id_depends_on_everything_else(change: dict[str, object]) -> None:
     base = tiny_cells.config(1)
     assert store.cell_id(base) != store.cell_id(base | change)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | FINITE | NAMES
+VALUES = PLAIN | st.dictionaries(NAMES, PLAIN | st.lists(PLAIN))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["seed", "a", "execution", "ü"]), VALUES)))
+def test_ids_of_many_cells_are_those_of_each_alone(configs: list[dict[str, Any]]) -> None:
+    configs += [config | {"seed": 7, "method": {"name": "m"}} for config in configs]
+    for cell in store.cells_of(Path("results"), configs):
+        content = {"config": store.identity(cell.config), "version": pbrl.__version__}
+        assert cell.id.endswith("-" + sha256(atomic.canonical(content)).hexdigest()[:12])
+        assert cell.id == store.cell_id(cell.config)
 
 
 def test_cell_id_depends_on_the_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 Nothing here imports torch, polars or numpy before a cell is written or rows are read.
 """
 
-from pbrl.store.cell import Cell, FailureKind, Status, cell_id, identity
+from pbrl.store.cell import Cell, FailureKind, Status, cell_id, cells_of, identity
 from pbrl.store.lease import LeaseLost, Locked
 from pbrl.store.provenance import changed
 from pbrl.store.results import (
@@ -12,6 +12,7 @@ from pbrl.store.results import (
     Plan,
     Results,
     batches,
+    begun,
     labels,
     load,
     look,
@@ -31,7 +32,9 @@ __all__ = [
     "Results",
     "Status",
     "batches",
+    "begun",
     "cell_id",
+    "cells_of",
     "changed",
     "identity",
     "labels",

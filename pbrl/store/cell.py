@@ -15,7 +15,8 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -38,36 +39,63 @@ _log = logging.getLogger("pbrl")
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """What of a configuration decides the result: not labels, places of files, or its execution."""
     return {
-        key: {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
+        key: _unlabeled(value)
         for key, value in inputs.without_places(config).items()
         if key != "execution"
     }
 
 
-def cell_id(config: dict[str, Any]) -> str:
+def _unlabeled(value: Any) -> Any:
+    return {k: v for k, v in value.items() if k != "label"} if isinstance(value, dict) else value
+
+
+def cell_id(config: dict[str, Any], spelled: "Spelled | None" = None) -> str:
     """Names and seed, then twelve hex digits of the SHA-256 of configuration, input files, version.
 
     At most 80 characters out of a-z, 0-9, dot, underscore and hyphen: safe as a folder's name.
+    `spelled` remembers texts of values that many configurations share, and is filled here.
     """
     names = [config[axis]["name"] for axis in AXES if config.get(axis)]
     slug = re.sub(r"[^a-z0-9_-]+", "-", "-".join([*names, f"s{config.get('seed', 0)}"]).lower())
-    content = {"config": identity(config), "version": pbrl.__version__}
-    return f"{slug[:67].strip('-_')}-{sha256(atomic.canonical(content)).hexdigest()[:12]}"
+    known = {} if spelled is None or config.get("inputs") else spelled
+    parts = []
+    for key, value in sorted(inputs.without_places(config).items()):
+        if key != "execution":
+            if id(value) not in known:
+                known[id(value)] = value, atomic.canonical(_unlabeled(value))
+            parts.append(b"%s:%s" % (atomic.canonical(key), known[id(value)][1]))
+    whole = sha256(b'{"config":{%s},"version":' % b",".join(parts))
+    whole.update(atomic.canonical(pbrl.__version__) + b"}")
+    return f"{slug[:67].strip('-_')}-{whole.hexdigest()[:12]}"
+
+
+Spelled = dict[int, tuple[Any, bytes]]
+"""The canonical text of objects by their `id`, with the object, so that no other can have it."""
+
+
+def cells_of(root: Path, configs: Iterable[dict[str, Any]]) -> list["Cell"]:
+    """The cells of many configurations, such as a suite's: what they share is spelled once."""
+    spelled: Spelled = {}
+    return [Cell(root, config, spelled) for config in configs]
 
 
 class Cell:
     """One run of a suite, known by its configuration; nothing is created before `lock`."""
 
-    def __init__(self, root: Path, config: dict[str, Any]) -> None:
+    def __init__(self, root: Path, config: dict[str, Any], spelled: Spelled | None = None) -> None:
         self.root, self.config = Path(root), config
-        self.id = cell_id(config)
-        self.path = self.root / "cells" / self.id
+        self.id = cell_id(config, spelled)
         self.notices: list[str] = []
         """what a user should know though the cell went on, such as a damaged checkpoint"""
         self._lease: Lease | None = None
         self._journal: journal.Journal | None = None
         self._seconds = 0.0
         self._opened = time.monotonic()
+
+    @cached_property
+    def path(self) -> Path:
+        """The cell's folder."""
+        return self.root / "cells" / self.id
 
     @classmethod
     def at(cls, path: Path) -> "Cell":

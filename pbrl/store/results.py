@@ -177,6 +177,11 @@ def read_plan(root: Path) -> Plan:
     return Plan([*planned, *found], plugins, [*damaged, *strays])
 
 
+def begun(root: Path) -> set[str]:
+    """Ids of the cells that have a folder; raises StoreError when that cannot be looked at."""
+    return set(atomic.entries(root / "cells"))
+
+
 # --- what can be said of a cell -----------------------------------------------------------------
 
 
