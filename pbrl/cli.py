@@ -458,6 +458,29 @@ def table(
 
 
 @app.command()
+def likelihood(
+    folder: Annotated[Path, typer.Argument(help="answers of people on the delivery grid")],
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="of the experiment; repeatable; default all"),
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, max=1000, help="of the cross-validation")] = 10,
+    learn: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="also learn, from all and from parts of N answers"),
+    ] = None,
+) -> None:
+    """Which model of a preference explains people's answers: return, regret, bootstrapped, ..."""
+    from pbrl.tabular import people
+
+    for number, name in enumerate(condition or people.conditions(folder)):
+        answers = people.read(folder, name)
+        terminal.say("\n" * bool(number) + people.table(answers, name, folds=folds), end="")
+        if learn:
+            terminal.say("\n" + people.learning(answers, learn), end="")
+
+
+@app.command()
 def check(
     what: Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="a name, or a plug-in file")],
     plugin: PluginOption = None,

@@ -7,4 +7,5 @@ partial_return.py  the learner that takes preferences for comparisons of reward
 regret.py     the learner that takes them for comparisons of regret (successor features, GPI)
 advantage.py  learners of the optimal advantage: greedy on it, or mistaking it for a reward
 measures.py   how good what was learned is
+people.py     which model of a preference explains the answers of people
 """
