@@ -1,6 +1,7 @@
 """An update as one CUDA graph: what can be said without a GPU, and what needs one."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,21 @@ def test_one_recording_per_kind_of_update_until_the_optimizer_is_another(monkeyp
     assert len(agent._graphs) == 2
     agent._look()  # as after new critics or a restored state
     assert agent._graphs == plain._graphs == {}
+
+
+def test_what_is_replayed_finds_the_inputs_of_the_call_in_one_place(monkeypatch) -> None:
+    seen: list[tuple[int, float]] = []
+    captured = Captured(
+        lambda x, y: seen.append((x.data_ptr(), float(x.sum() + y.sum()))),
+        changed=[],
+        generator=torch.Generator(),
+    )
+    replayed = SimpleNamespace(replay=lambda: captured.step(*captured.inputs))
+    monkeypatch.setattr(captured, "_recorded", lambda: replayed)
+    for value in (1.0, 2.0, 3.0):
+        captured(torch.full((2,), value), torch.zeros(2))
+    assert [found for _, found in seen] == [2.0, 4.0, 6.0]
+    assert len({place for place, _ in seen}) == 1
 
 
 @needs_gpu
