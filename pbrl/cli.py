@@ -255,7 +255,7 @@ def run(
     """Run a suite, or the rest of it: finished cells are skipped, a stopped one continues."""
     from pbrl import store
     from pbrl.jobs import oracles
-    from pbrl.suites.oracles import with_oracles
+    from pbrl.suites.oracles import stand_in, with_oracles
 
     if executor not in ("local", "ray"):
         raise ConfigError(f"--executor {executor!r}; expected local or ray")
@@ -275,7 +275,9 @@ def run(
         for device in {cell.config["device"] for cell in cells}:
             if why := devices.missing(device):
                 raise ConfigError(f"device {device}: {why}; use another, such as --set device=cpu")
-    damaged = store.write_plan(root, planned, plugins)
+    stand_ins = {store.cell_id(stand_in(cell.config)) for cell in planned}
+    stand_ins -= {cell.id for cell in planned}
+    damaged = store.write_plan(root, planned, plugins, instead_of=sorted(stand_ins))
     for one in damaged:
         terminal.say_words(f"made anew: {one.problem}")
     with terminal.Progress(cells) as progress:

@@ -74,8 +74,14 @@ def _cells(content: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
                 else f"{where}: kind is missing; expected one of: {', '.join(BLOCKS)}"
             )
         block = checked(BLOCKS[kind], raw, where)
-        expanded = _expand(block, where, len(seeds), described, room)
-        of_block = [(where, getattr(block, "oracle", None), run) for run in expanded]
+        oracle = getattr(block, "oracle", None)
+        expanded = [*_expand(block, where, len(seeds), described, room)]
+        if oracle is not None and not any(map(oracles.consults, expanded)):
+            raise ConfigError(
+                f"{where}.oracle: no teacher of the block consults one; remove it, or use a "
+                "teacher such as regret"
+            )
+        of_block = [(where, oracle, run) for run in expanded]
         room -= len(of_block) * (1 if hasattr(block, "repetitions") else len(seeds))
         runs += of_block
     found: list[dict[str, Any]] = []

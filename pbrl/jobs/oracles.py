@@ -11,7 +11,8 @@ from typing import Any
 from pbrl.errors import StoreError
 from pbrl.jobs import queue
 from pbrl.jobs.queue import Report, Summary
-from pbrl.store import Cell, Locked, write_plan
+from pbrl.store import Cell, Locked, changed, write_plan
+from pbrl.store.provenance import code
 from pbrl.suites import oracles
 
 
@@ -20,6 +21,7 @@ def run_cells(
     root: Path,
     *,
     plugins: Sequence[str] = (),
+    retry: Sequence[str] = (),
     on_event: Report = lambda what, cell, note: None,
     on_resolved: Callable[[Sequence[Cell], Sequence[Cell]], None] = lambda before, after: None,
     **how: Any,
@@ -29,21 +31,27 @@ def run_cells(
     `on_resolved(before, after)` is told which cells stand now where others stood. Cells of an
     oracle that failed fail with its cause.
     """
-    waiting = [cell for cell in cells if oracles.is_waiting(cell.config)]
-    ready = [cell for cell in cells if not oracles.is_waiting(cell.config)]
-    how |= {"plugins": plugins, "on_event": on_event}
+    anew = {cell.id for cell in cells if "outdated" in retry and _is_outdated(cell)}
+    waiting: list[Cell] = []
+    ready: list[Cell] = []
+    for cell in cells:
+        oracle = oracles.oracle_of(cell.config)
+        waits = oracles.is_waiting(cell.config) or oracle.get("cell") in anew
+        (waiting if waits else ready).append(cell)
+    how |= {"plugins": plugins, "on_event": on_event, "retry": retry}
     summary = queue.run_cells(ready, root, **how)
     if not waiting or summary.signal is not None:
         return summary, [*cells]
-    now = [Cell(root, oracles.resolved(cell.config, root)) for cell in waiting]
+    now = [Cell(root, oracles.resolved(oracles.stand_in(cell.config), root)) for cell in waiting]
     pairs = list(zip(waiting, now, strict=True))
-    before = [old for old, new in pairs if new.id != old.id]
-    after = [new for old, new in pairs if new.id != old.id]
-    write_plan(root, after, plugins, instead_of=[cell.id for cell in before])
+    there = [pair for pair in pairs if not oracles.is_waiting(pair[1].config)]
+    before, after = [old for old, _ in there], [new for _, new in there]
+    replaced = [old.id for old, new in there if old.id != new.id and oracles.is_waiting(old.config)]
+    write_plan(root, after, plugins, instead_of=replaced)
     on_resolved(before, after)
     known = {cell.id: cell for cell in ready}
     for old, new in pairs:
-        if new.id == old.id:
+        if oracles.is_waiting(new.config):
             _fail(old, known.get(old.config["oracle"]["cell"]), summary, on_event)
     later = queue.run_cells(after, root, **how)
     for name in ("done", "skipped", "failed"):
@@ -51,6 +59,10 @@ def run_cells(
     summary.outdated |= later.outdated
     summary.signal = later.signal
     return summary, [*ready, *now]
+
+
+def _is_outdated(cell: Cell) -> bool:
+    return bool(changed((cell.manifest() or {}).get("environment", {}), code()))
 
 
 def _fail(cell: Cell, oracle: Cell | None, summary: Summary, on_event: Report) -> None:

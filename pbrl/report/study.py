@@ -27,6 +27,7 @@ class Line:
     success: np.ndarray | None  # [E, runs] in 0..1, None where the task has no such notion
     labels: np.ndarray  # [E, runs] labels answered so far
     undecided: float | None  # share of all pairs asked whose scores were equal; None without any
+    noise: float | None  # share of clear labels that who gave them found less likely; None if none
     training: np.ndarray  # [E, runs] mean true return of training since then; NaN without episode
     last: dict[str, np.ndarray]  # return, success, episodes of the last, large evaluation [runs]
 
@@ -281,17 +282,22 @@ def _line(name: Name, cells: Sequence[store.CellInfo], runs: dict[str, Any]) -> 
         np.stack([run.returns for run in found], axis=-1),
         None if np.isnan(success).any() else success,
         np.nan_to_num(np.stack([run.labels for run in found], axis=-1)),
-        _undecided(cells),
+        _share(cells, ("undecided",), ("asked",)),
+        _share(cells, ("noisy",), ("answered", "ties")),
         np.stack([run.training for run in found], axis=-1),
         _last([run.last for run in found]),
     )
 
 
-def _undecided(cells: Sequence[store.CellInfo]) -> float | None:
-    """Share of draws among the pairs that all runs asked about; None where there were none."""
+def _share(cells: Sequence[store.CellInfo], some: Sequence[str], of: Sequence[str]) -> float | None:
+    """One count of the runs over another, less the ones named after it; None where it is 0."""
     counts = [cell.summary.get("counts") or {} for cell in cells]
-    draws, asked = (sum(one.get(name, 0) for one in counts) for name in ("undecided", "asked"))
-    return draws / asked if draws else None
+
+    def total(first: str, *less: str) -> int:
+        return sum(one.get(first, 0) - sum(one.get(key, 0) for key in less) for one in counts)
+
+    found = total(*some)
+    return found / total(*of) if found else None
 
 
 def _last(runs: Sequence[dict[str, float] | None]) -> dict[str, np.ndarray]:

@@ -84,6 +84,8 @@ MEANINGS = {
     "simulator steps": "environment steps times action_repeat.",
     "undecided": "share of the pairs asked about whose two scores were equal: their label is the "
     "teacher's rule for draws, not a preference.",
+    "noise": "share of the labels that are no tie which who gave them found less likely than the "
+    "opposite.",
     RATIO: "return divided by that of SAC trained on the true reward, same task and steps.",
     RATIO_AVG: "mean over evaluations, without the one before training, of the return divided by "
     "SAC's at the same step; empty where SAC's return is not clearly positive throughout.",
@@ -149,6 +151,7 @@ def _return_row(line: Line, known: scores.Baselines) -> dict[str, Value]:
         "simulator steps": None if line.repeat == 1 else steps * line.repeat,
         "labels": (int(answered) if answered.is_integer() else answered) or None,
         "undecided": line.undecided,
+        "noise": line.noise,
         "return": scores.estimated_mean(scores.final(line)),
         "success": None if success is None else scores.estimated_mean(success, within=(0, 1)),
         RATIO: scores.ratio(line, truth) if truth else None,

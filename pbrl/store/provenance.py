@@ -14,7 +14,7 @@ from pbrl import registry
 from pbrl.store import inputs
 
 _PACKAGES = ("torch", "numpy", "numba", "polars", "safetensors")
-_SIMULATORS = ("stable_baselines3", "gymnasium", "mujoco", "dm_control", "metaworld")
+SIMULATORS = ("stable_baselines3", "gymnasium", "mujoco", "dm_control", "metaworld")
 _SOURCE = Path(pbrl.__file__).resolve().parent.parent
 
 
@@ -48,7 +48,8 @@ def commit() -> str | None:
 
 
 @functools.cache
-def _version(package: str) -> str:
+def installed(package: str) -> str:
+    """The version of an installed package, without importing it."""
     from importlib import metadata
 
     return metadata.version(package.replace("_", "-"))
@@ -67,7 +68,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": _platform(),
         "packages": {
-            name: _version(name) for name in _PACKAGES + _SIMULATORS if name in sys.modules
+            name: installed(name) for name in _PACKAGES + SIMULATORS if name in sys.modules
         },
         **code(),
         "commit": commit(),

@@ -86,7 +86,7 @@ def write_plan(
     """
     path = root / "plan.json"
     atomic.make_folder(root)
-    if not instead_of and _known(path, cells, plugins):
+    if _known(path, cells, plugins, instead_of):
         return []
     with guard(root):
         atomic.clean(root)
@@ -105,14 +105,17 @@ def write_plan(
     return damaged
 
 
-def _known(path: Path, cells: Sequence[Cell], plugins: Sequence[str]) -> bool:
-    """Whether the plan holds all of this already."""
+def _known(
+    path: Path, cells: Sequence[Cell], plugins: Sequence[str], instead_of: Sequence[str]
+) -> bool:
+    """Whether the plan holds all of this already, and none of what it stands for."""
     try:
         planned, known_plugins = _read(path.parent)
     except StoreError:
         return False
     configs = {cell.id: cell.config for cell in planned}
     known = all(configs.get(cell.id) == cell.config for cell in cells)
+    known = known and not configs.keys() & {*instead_of}
     return known and known_plugins == list(plugins)
 
 

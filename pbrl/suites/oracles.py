@@ -19,6 +19,7 @@ from pbrl.errors import ConfigError, StoreError
 from pbrl.registry.checking import check_parameters, split
 from pbrl.store import Cell, cell_id
 from pbrl.store.inputs import content, sealed_inputs
+from pbrl.store.provenance import SIMULATORS, installed
 from pbrl.suites import fit
 
 METHOD = "expert"
@@ -37,14 +38,19 @@ def needed(teacher: dict[str, Any] | str | None) -> bool:
     return True if inner is None else any(map(needed, inner))
 
 
+def consults(run: dict[str, Any]) -> bool:
+    """Whether a run has an oracle that is given to it; a tabular cell solves its world itself."""
+    return run["kind"] == "online" and needed(run["teacher"])
+
+
 def consulted(run: dict[str, Any], given: Any, folder: Path, where: str) -> list[dict[str, Any]]:
     """The oracle's cell, if one is to be trained; sets `oracle` in the run that needs one.
 
     `given` is the block's `oracle`: settings of the method `expert` with steps and seed, or the
     folder of a finished one. Raises ConfigError for one that does not fit.
     """
-    if run["kind"] != "online" or not needed(run["teacher"]):
-        return []  # a tabular cell solves its world itself
+    if not consults(run):
+        return []
     spec = registry.resolve("env", run["env"]["name"])
     if spec.exact:
         _check_levels(run["teacher"], run["env"], where)
@@ -136,11 +142,13 @@ def _finished(path: Path, run: dict[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(
             f"{where}.oracle: {path} is of {found}; expected one of {expected}: {hint}"
         )
-    version = manifest["environment"]["pbrl"]
-    if version != pbrl.__version__:
-        raise ConfigError(
-            f"{where}.oracle: {path} is of pbrl {version}; expected {pbrl.__version__}: {hint}"
-        )
+    then = {"pbrl": manifest["environment"]["pbrl"], **manifest["environment"]["packages"]}
+    for package, version in then.items():
+        now = pbrl.__version__ if package == "pbrl" else installed(package)
+        if package in ("pbrl", *SIMULATORS) and version != now:
+            raise ConfigError(
+                f"{where}.oracle: {path} is of {package} {version}; expected {now}: {hint}"
+            )
     return {"cell": cell.id, "weights": cell.path / "weights"}
 
 
@@ -153,27 +161,46 @@ def _shown(env: dict[str, Any]) -> str:
 # --- in a results folder ------------------------------------------------------------------------
 
 
+def oracle_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What a cell says of its oracle; {} where its teacher consults none."""
+    return config.get("oracle") or {}
+
+
 def is_waiting(config: dict[str, Any]) -> bool:
-    """Whether the oracle of a cell is not there yet."""
-    oracle = config.get("oracle") or {}
+    """Whether the oracle of a cell is to be trained and not there yet."""
+    oracle = oracle_of(config)
     return "cell" in oracle and oracle["weights"] is None
 
 
 def resolved(config: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The configuration with its oracle's weights in it, if that is finished in this folder."""
+    """The configuration with its oracle's weights in it, if that is finished and whole."""
     if not is_waiting(config):
         return config
     place = Path(root).absolute() / "cells" / config["oracle"]["cell"]
-    digest = content(place / "weights") if (place / "manifest.json").is_file() else None
-    if digest is None:
+    try:
+        oracle_cell = Cell.at(place)
+        oracle_cell.check(oracle_cell.whole_manifest())
+        digest = content(place / "weights")
+    except StoreError:  # not there yet, or damaged
         return config
     path = str(place / "weights")
     oracle = config["oracle"] | {"weights": path}
     return config | {"oracle": oracle, "inputs": config.get("inputs", {}) | {path: digest}}
 
 
+def stand_in(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as it was before its oracle was there."""
+    oracle = oracle_of(config)
+    if oracle.get("weights") is None:
+        return config
+    inputs = {path: seal for path, seal in config["inputs"].items() if path != oracle["weights"]}
+    found = {key: value for key, value in config.items() if key != "inputs"}
+    found |= {"inputs": inputs} if inputs else {}
+    return found | {"oracle": oracle | {"weights": None}}
+
+
 def with_oracles(chosen: Sequence[Cell], planned: Sequence[Cell]) -> list[Cell]:
     """The chosen cells and the oracles they wait for, in the order of the plan."""
     ids = {cell.id for cell in chosen}
-    ids |= {cell.config["oracle"]["cell"] for cell in chosen if is_waiting(cell.config)}
+    ids |= {cell.config["oracle"]["cell"] for cell in chosen if "cell" in oracle_of(cell.config)}
     return [cell for cell in planned if cell.id in ids]

@@ -1,14 +1,13 @@
 """Cells of an oracle: it comes first and once, is part of what they are, and its failure theirs."""
 
-import json
-
 import pytest
+import tiny_cells
 
 from pbrl import cli, store, suite
 from pbrl.errors import ConfigError
 from pbrl.jobs import oracles
-from pbrl.store import Cell
-from pbrl.suites.oracles import is_waiting, resolved, with_oracles
+from pbrl.store import Cell, atomic
+from pbrl.suites.oracles import is_waiting, resolved, stand_in, with_oracles
 
 TINY = {"hidden": 8, "batch_size": 8, "seed_steps": 50}
 PEBBLE = {"name": "pebble", **TINY, "unsup_steps": 60, "reward_hidden": 8, "reward_epochs": 2}
@@ -44,7 +43,9 @@ def run(root, planned: list[Cell]):
     return summary, now, events
 
 
-def test_an_oracle_is_built_once_before_what_consults_it_and_is_part_of_its_id(tmp_path) -> None:
+def test_an_oracle_is_built_once_before_what_consults_it_and_is_part_of_its_id(
+    tmp_path, monkeypatch
+) -> None:
     what = content(teacher=("regret", {"name": "regret", "expert": "poor"}))
     planned = cells(tmp_path, what)
     assert [is_waiting(c.config) for c in planned] == [False, True, True]
@@ -64,6 +65,7 @@ def test_an_oracle_is_built_once_before_what_consults_it_and_is_part_of_its_id(t
     assert {c.id for c in again} == {c.id for c in now}
     summary, _, events = run(tmp_path, again)
     assert len(summary.skipped) == 3
+    assert store.cell_id(stand_in(now[1].config)) == before.id
     # Elsewhere the same weights make the same cell, other weights another.
     elsewhere = resolved(before.config, tmp_path)
     assert store.cell_id(elsewhere) == now[1].id
@@ -77,8 +79,20 @@ def test_an_oracle_is_built_once_before_what_consults_it_and_is_part_of_its_id(t
     cartpole = {"name": "cartpole-swingup", "action_repeat": 20}
     with pytest.raises(ConfigError, match="is of pointmass; expected one of cartpole-swingup"):
         suite.cells(content(teacher="regret", env=cartpole, oracle=str(oracle.path)))
-    manifest = json.loads((oracle.path / "manifest.json").read_text())
-    assert manifest["environment"]["pbrl"]
+    with monkeypatch.context() as patch:
+        patch.setattr("pbrl.__version__", "9.9")
+        other = Cell(oracle.root, oracle.config)  # an id is of a version, too
+        oracle.path.rename(other.path)
+        manifest = atomic.read_sealed(other.path / "manifest.json") | {"id": other.id}
+        atomic.write_file(other.path / "manifest.json", atomic.sealed(manifest))
+        with pytest.raises(ConfigError, match=r"is of pbrl 0\.1\.0; expected 9\.9"):
+            suite.cells(content(teacher="regret", oracle=str(other.path)))
+    manifest["environment"]["packages"]["mujoco"] = "1.0"
+    manifest["id"] = oracle.id
+    other.path.rename(oracle.path)
+    atomic.write_file(oracle.path / "manifest.json", atomic.sealed(manifest))
+    with pytest.raises(ConfigError, match=r"is of mujoco 1\.0; expected 3"):
+        suite.cells(given)
     levels = oracle.weights()["experts"]
     assert levels["poor"]["step"] <= levels["medium"]["step"] <= levels["good"]["step"] == 300
 
@@ -125,6 +139,44 @@ def test_an_oracle_that_fails_fails_its_cells_with_its_cause_and_no_others(tmp_p
     assert len(summary.failed) == 2
 
 
+@pytest.mark.faults
+def test_an_oracle_that_is_made_again_is_waited_for(tmp_path, monkeypatch) -> None:
+    """Damaged, it is mended first; outdated and asked for again, it comes first too."""
+    what = content(teacher="regret")
+    _, now, _ = run(tmp_path, cells(tmp_path, what))
+    oracle, taught = now
+    weights = oracle.path / "weights" / "state.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    planned = cells(tmp_path, what)
+    assert is_waiting(planned[1].config)
+    summary, after, _ = run(tmp_path, planned)
+    assert weights.read_bytes() == whole
+    assert [cell.id for cell in after] == [oracle.id, taught.id]
+    assert [cell.id for cell in summary.skipped] == [taught.id]
+    assert {c.id for c in store.read_plan(tmp_path).cells} == {oracle.id, taught.id}
+    for module in ("queue", "oracles"):
+        monkeypatch.setattr(f"pbrl.jobs.{module}.code", lambda: {"source": "x", "plugins": {}})
+    events: list[str] = []
+    summary, after = oracles.run_cells(
+        cells(tmp_path, what),
+        tmp_path,
+        retry=["outdated"],
+        on_event=lambda what, cell, note: events.append(f"{what} {cell.id}"),
+    )
+    assert [cell.id for cell in summary.done] == [oracle.id, taught.id]
+    assert events.index(f"done {oracle.id}") < events.index(f"started {taught.id}")
+
+
+def test_a_plan_forgets_the_cells_that_others_stand_for(tmp_path) -> None:
+    first, second = (Cell(tmp_path, tiny_cells.config(seed)) for seed in (0, 1))
+    store.write_plan(tmp_path, [first])
+    first.create()
+    store.write_plan(tmp_path, [second], instead_of=[first.id])
+    assert [cell.id for cell in store.read_plan(tmp_path).cells] == [second.id]
+    assert not first.path.exists()
+
+
 def test_only_chosen_cells_bring_their_oracle_along(tmp_path) -> None:
     planned = cells(tmp_path, content(teacher=("oracle", "regret")))
     assert [c.id for c in with_oracles(planned[:1], planned)] == [planned[0].id]
@@ -149,6 +201,7 @@ def test_plan_counts_the_oracle(tmp_path, capsys, monkeypatch) -> None:
         ({"oracle": {"gamma": 1.2}}, "gamma = 1.2; expected a number in"),
         ({"oracle": {"seed": -1}}, "seed = -1; expected a whole number"),
         ({"oracle": {"stepz": 5}}, "no parameter 'stepz'; did you mean"),
+        ({"teacher": "oracle"}, "no teacher of the block consults one"),
         ({"oracle": "nowhere"}, "nowhere is no finished oracle"),
         (
             {"env": "gridworld", "teacher": {"name": "regret", "expert": "poor"}},
@@ -163,7 +216,7 @@ def test_oracles_that_cannot_be_are_refused_when_planned(changes, message: str) 
 
 def test_a_population_needs_an_oracle_if_an_annotator_does() -> None:
     crowd = {"name": "population", "annotators": ["oracle", "myopic"]}
-    assert len(suite.cells(content(teacher=crowd))) == 1
+    assert len(suite.cells(content(teacher=crowd, oracle=None))) == 1
     crowd["annotators"] = ["oracle", {"name": "majority", "annotators": ["regret"]}]
     assert len(suite.cells(content(teacher=crowd))) == 2
 

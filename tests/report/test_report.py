@@ -82,11 +82,13 @@ def test_draws_are_told_and_oracles_are_no_learners(tmp_path: Path) -> None:
     alone = json.loads(report.table(tmp_path, format="json"))
     assert any("expert" in row["learner"] for row in alone["returns"]["rows"])
     taught["oracle"] = {"cell": store.cell_id(expert), "weights": None}
-    _write(tmp_path, taught, counts={"asked": 200, "undecided": 50})
+    counts = {"asked": 200, "answered": 150, "ties": 50, "noisy": 10, "undecided": 50}
+    _write(tmp_path, taught, counts=counts)
     found = json.loads(report.table(tmp_path, format="json"))
     rows = {row["teacher"]: row for row in found["returns"]["rows"] if "pebble" in row["learner"]}
     assert rows["regret"]["undecided"] == 0.25
-    assert rows["oracle"]["undecided"] is None
+    assert rows["regret"]["noise"] == 0.1
+    assert rows["oracle"]["undecided"] is rows["oracle"]["noise"] is None
     assert not any("expert" in row["learner"] for row in found["returns"]["rows"])
     assert any("consult an expert, SAC on" in note for note in found["returns"]["notes"])
 
