@@ -389,21 +389,18 @@ registry.env("test-staged", horizon=50, reward_range=(0.0, 1.0))(Staged)
 
 def test_a_stage_that_an_environment_reports_reaches_teachers_in_place_of_the_step() -> None:
     stages = {}
-    for name in ("test-start", "test-staged"):
+    for name in ("test-faulty", "test-staged"):
         acting = ActingEnv(name, {}, seed=0, stream="env")
         episodes = Episodes(1, 1, horizon=50, capacity=2)
         for _ in range(50):
             episodes.add(acting.step(np.zeros(1, dtype=np.float32)))
         stages[name] = episodes.sample(20, 5, np.random.default_rng(0)).stage
     assert (stages["test-staged"] == 0.25).all()
-    steps = stages["test-start"] * 50
+    steps = stages["test-faulty"] * 50
     torch.testing.assert_close(steps.diff(dim=1), torch.ones(20, 4))
-    with pytest.raises(
-        EnvironmentFault, match=r"reported stage 7.0; expected a number in \[0, 1\]"
-    ):
-        ActingEnv("test-staged", {"wrong": True}, seed=0, stream="env").step(
-            np.zeros(1, dtype=np.float32)
-        )
+    acting = ActingEnv("test-staged", {"wrong": True}, seed=0, stream="env")
+    with pytest.raises(EnvironmentFault, match=r"reported stage 7.0; expected a number in \[0, 1"):
+        acting.step(np.zeros(1, dtype=np.float32))
 
 
 def test_labels_against_the_belief_of_who_gave_them_are_counted_as_noise() -> None:

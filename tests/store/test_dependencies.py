@@ -235,7 +235,7 @@ def test_a_cell_continued_with_other_packages_says_so(
     tmp_path: Path, plugins: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = interrupted(tmp_path)
-    monkeypatch.setattr(provenance, "_version", lambda name: "9.9.9")
+    monkeypatch.setattr(provenance, "installed", lambda name: "9.9.9")
     with cell.lock():
         assert cell.restore() == ({"x": 2}, 2)
     assert "continued from step 2 with other versions: " in cell.notices[0]
