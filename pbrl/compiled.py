@@ -49,16 +49,6 @@ class Network(NamedTuple):
     biases: tuple[np.ndarray, ...]
 
 
-class Adam(NamedTuple):
-    """An optimizer of a network, or of one array: gradient, moments, steps so far, settings."""
-
-    gradient: Any
-    m: Any
-    v: Any
-    steps: Any
-    settings: "Settings"
-
-
 class Settings(NamedTuple):
     """Those of Adam."""
 
@@ -66,6 +56,16 @@ class Settings(NamedTuple):
     beta1: float
     beta2: float
     eps: float
+
+
+class Adam(NamedTuple):
+    """An optimizer of a network, or of one array: gradient, moments, steps so far, settings."""
+
+    gradient: Any
+    m: Any
+    v: Any
+    steps: Any
+    settings: Settings
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -131,6 +131,7 @@ def gate(d, h):
 
 @njit(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def row_sums(d, out):
+    """The gradient by a bias: a sum over samples."""
     for i in range(d.shape[0]):
         total = d.dtype.type(0)
         for j in range(d.shape[1]):
@@ -178,6 +179,7 @@ def lerp(t, p, tau):
 
 @compiled
 def all_of(net):
+    """Its arrays, weights first: `Network`s of moments or steps have the same order."""
     return net.weights + net.biases
 
 
@@ -237,6 +239,32 @@ def backward_squash(out, noise, action, std, of_action, of_log_pi):
     return d
 
 
+# --- batches --------------------------------------------------------------------------------------
+
+
+@compiled
+def check(rows, n):
+    """Numba looks at no index: one out of range would read whatever lies there."""
+    for row in rows:
+        if row < 0 or row >= n:
+            raise IndexError("an update was given rows that the replay buffer does not have")
+
+
+@compiled
+def gather(table, rows, first, columns):
+    """Columns of the table from `first` on, of the rows chosen, transposed: columns [n, B]."""
+    for i in range(columns.shape[1]):
+        row = table[rows[i]]
+        for j in range(columns.shape[0]):
+            columns[j, i] = row[first + j]
+
+
+@compiled
+def smaller(a, b):
+    """min(a, b), NaN if one is NaN."""
+    return a if a < b or a != a else b
+
+
 # --- what is called from Python -------------------------------------------------------------------
 
 
@@ -287,7 +315,7 @@ def update(
         backward(twin, k, h, (h[-1] - y) / T(B), twin_adam.gradient)
     adam(twin, twin_adam)
 
-    # mean of alpha · log π(a) - min of Q(s, a), whose gradient is that of the smaller, or of both
+    # mean of alpha · log π(a) - min of Q(s, a), whose gradient goes to the smaller, or both
     h_new = [forward(twin, k, sa_new, T(0)) for k in range(2)]
     of_sa = np.zeros_like(sa)
     for k in range(2):
@@ -320,31 +348,9 @@ def reward(net, x, slope):
     return total / T(members)
 
 
-@compiled
-def check(rows, n):
-    for row in rows:
-        if row < 0 or row >= n:
-            raise IndexError("an update was given rows that the replay buffer does not have")
-
-
-@compiled
-def gather(table, rows, first, columns):
-    """Columns of the table from `first` on, of the rows chosen, transposed: columns [n, B]."""
-    for i in range(columns.shape[1]):
-        row = table[rows[i]]
-        for j in range(columns.shape[0]):
-            columns[j, i] = row[first + j]
-
-
-@compiled
-def smaller(a, b):
-    """min(a, b), NaN if one is NaN."""
-    return a if a < b or a != a else b
-
-
 @cache
 def machine_code(function: Callable[..., Any], layers: int, dtype: str) -> Callable[..., Any]:
-    """One of the three above for networks of this depth, compiled at its first call.
+    """One of the three above for networks of this many layers, compiled at its first call.
 
     Each combination has a cache file of its own, so that two processes never write the same one.
     """
