@@ -5,6 +5,7 @@ made, draws from numpy's global stream otherwise, ignores the seed given to `res
 positions only.
 """
 
+import sys
 from typing import Any
 
 import gymnasium
@@ -19,6 +20,7 @@ from metaworld.utils import reward_utils  # noqa: E402
 
 from envs import tolerance  # noqa: E402
 from envs.mujoco_state import State, model_arrays, restore, snapshot  # noqa: E402
+from envs.rotation import Rotation  # noqa: E402
 
 NUMBERS = (bool, int, float, str, type(None), np.ndarray, np.generic)
 
@@ -91,6 +93,9 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, task: str, goal_visible: bool = True) -> None:
         original = ALL_V3_ENVIRONMENTS[task]
+        module: Any = sys.modules[original.__module__]
+        if hasattr(module, "Rotation"):
+            module.Rotation = Rotation
         env = type(original.__name__, (Quick, original), {})(
             render_mode="rgb_array", camera_name="corner2", width=256, height=256
         )
