@@ -1,6 +1,7 @@
 """A replay buffer that lives on the device and can be relabeled as a whole."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ class Batch(NamedTuple):
 class Replay:
     """The `capacity` most recent transitions, one float32 row each: a batch is one gather.
 
+    Columns are s, a, s', r, terminal: (s, a) is the critics' input as it stands, and s' the part of
+    the next that is known. Further columns would follow them; an update reads none.
+
     Only true terminals are stored, so a value is bootstrapped through time limits (as B-Pref does,
     and SB3 with `handle_timeout_termination`).
     """
@@ -33,13 +37,15 @@ class Replay:
     def __init__(
         self, obs_dim: int, act_dim: int, *, capacity: int, device: str | torch.device = "cpu"
     ) -> None:
-        self.widths = (obs_dim, act_dim, obs_dim, 1, 1)
+        self.capacity, self.widths = capacity, (obs_dim, act_dim, obs_dim, 1, 1)
+        self._starts = (0, *accumulate(self.widths[:-1]))
         self.rows = torch.empty(capacity, sum(self.widths), device=device)
+        self._here = self.rows.numpy() if self.rows.device.type == "cpu" else None
         self._new = np.empty(sum(self.widths), dtype=np.float32)
         self._added = 0
 
     def __len__(self) -> int:
-        return min(self._added, len(self.rows))
+        return min(self._added, self.capacity)
 
     def add(
         self,
@@ -51,12 +57,16 @@ class Replay:
         terminal: bool,
     ) -> None:
         """Write one transition over the oldest; a reward on the device stays there."""
-        known = 0.0 if isinstance(reward, Tensor) else reward
-        np.concatenate((obs, act, next_obs, np.array([known, terminal])), out=self._new)
-        row = self.rows[self._added % len(self.rows)]
-        row.copy_(sent(self._new, row.device))
-        if isinstance(reward, Tensor):
-            row[-2] = reward
+        at = self._added % self.capacity
+        new = self._new if self._here is None else self._here[at]
+        s, a, s_next, r, _ = self._starts
+        new[s:a], new[a:s_next], new[s_next:r], new[r + 1] = obs, act, next_obs, terminal
+        stays = self._here is None and isinstance(reward, Tensor)
+        new[r] = 0.0 if stays else float(reward)
+        if self._here is None:
+            self.rows[at] = sent(new, self.rows.device)
+        if stays:
+            self.rows[at, r] = reward
         self._added += 1
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
