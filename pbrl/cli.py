@@ -226,7 +226,12 @@ def _cells(
     from pbrl.suites import oracles
 
     content = suite.read(suite_name, settings=tuple(settings or ()))
-    configs = suite.cells(content, folder=suite.find(suite_name).parent)
+    try:
+        configs = suite.cells(content, folder=suite.find(suite_name).parent)
+    except ConfigError as error:
+        if settings:  # which may have put there what is wrong
+            raise
+        raise suite.located(error, suite_name) from None
     root = out or Path("runs") / content["name"]
     resolved = (oracles.resolved(config, root) for config in configs)
     return store.cells_of(root, resolved), root, content["name"]

@@ -27,9 +27,9 @@ from pbrl.suites.blocks import (
     checked,
 )
 from pbrl.suites.oracles import METHOD
-from pbrl.suites.text import find, read
+from pbrl.suites.text import find, located, read
 
-__all__ = ["cells", "find", "oracle_cell", "read"]
+__all__ = ["cells", "find", "located", "oracle_cell", "read"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 LABEL = 80  # characters of a label at most

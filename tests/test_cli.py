@@ -185,3 +185,12 @@ def test_a_part_of_a_suite_is_run_and_the_rest_stays_planned(
 def test_an_unknown_retry_is_refused(tiny: Path, monkeypatch, capsys) -> None:
     code, _, error = call(monkeypatch, capsys, "run", tiny, "--retry", "all")
     assert (code, error) == (2, "pbrl: --retry 'all'; expected failed or outdated\n")
+
+
+def test_one_name_of_any_kind_is_listed(monkeypatch, capsys) -> None:
+    for name, kind in (("pebble", "method"), ("rucb", "bandit"), ("pointmass", "env")):
+        code, out, _ = call(monkeypatch, capsys, "list", name)
+        assert code == 0
+        assert out.startswith(f"--- {kind}\n{name}\n")
+    code, _, err = call(monkeypatch, capsys, "list", "pebbel")
+    assert (code, "did you mean 'pebble'?" in err) == (2, True)

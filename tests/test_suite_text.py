@@ -215,3 +215,25 @@ def test_a_setting_of_one_block_leaves_what_an_alias_shares(tmp_path: Path) -> N
     )
     cells = suite.cells(suite.read(str(file), settings=("blocks.0.method.0.gamma=0.7",)))
     assert [c["method"]["gamma"] for c in cells] == [0.7, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("alpha: 0.6", "alfa: 0.6"), 9),  # a parameter of a name: the line of the name
+        (("horizon: 20", "horizont: 20"), 10),
+        (("kind: bandit", "kind: bandid"), 4),
+        (("seeds: 2", "seeds: -2"), 2),
+    ],
+)
+def test_an_error_is_told_with_its_line(change: tuple[str, str], line: int, tmp_path: Path) -> None:
+    lines = [
+        "name: told", "seeds: 2", "blocks:", "- kind: bandit", "  problem: six-rankers",
+        "  algorithm:", "  - uniform", "  -", "    {name: rucb, alpha: 0.6}", "  horizon: 20",
+    ]  # fmt: skip
+    path = tmp_path / "told.yaml"
+    path.write_text("\n".join(lines).replace(*change))
+    with pytest.raises(ConfigError) as found:
+        suite.cells(suite.read(str(path)))
+    told = str(suite.located(found.value, str(path)))
+    assert told == f"{path}, line {line}: {found.value}"

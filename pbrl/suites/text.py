@@ -85,6 +85,29 @@ def parse(text: str, where: str) -> Any:
             loader.dispose()
 
 
+def located(error: ConfigError, source: str) -> ConfigError:
+    """The error with the file, and the line of what it names: `blocks.1.env.0` or less of that."""
+    path = find(source)
+    named = re.match(r"(?:suite\.)?[\w.-]+", str(error))
+    loader = _Loader(path.read_text(encoding="utf-8"))
+    try:
+        place: Any = loader.get_single_node()
+    finally:
+        loader.dispose()
+    line = place.start_mark.line
+    for part in named[0].removeprefix("suite.").split(".") if named else ():
+        pairs: list[Any] = []  # what leads on from here: the name, where it stands, what is there
+        if isinstance(place, yaml.MappingNode):
+            pairs = [(key.value, key, value) for key, value in place.value]
+        elif isinstance(place, yaml.SequenceNode):
+            pairs = [(str(number), value, value) for number, value in enumerate(place.value)]
+        found = next(((at, inner) for name, at, inner in pairs if name == part), None)
+        if found is None:
+            break
+        line, place = found[0].start_mark.line, found[1]
+    return ConfigError(f"{path}, line {line + 1}: {error}")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML of plain values, numbers and truth as in YAML 1.2, no key twice."""
 

@@ -833,3 +833,13 @@ def test_numbers_in_names_sort_as_numbers(sizes: list[int]) -> None:
     shown = [f"piecewise(K={size}, p=0.5)" for size in sizes]
     assert sorted(shown, key=names.natural) == [f"piecewise(K={n}, p=0.5)" for n in sorted(sizes)]
     assert sorted(["a", "2", "10", "b2a", "", "b10"], key=names.natural)[:3] == ["", "2", "10"]
+
+
+@pytest.mark.parametrize("room", [40, 80, 100, 400])
+def test_a_table_fits_its_terminal_and_loses_nothing(complete: Path, room: int) -> None:
+    whole, parts = report.table(complete), report.table(complete, room=room)
+    rules = re.compile(r"\|[-:|]+\|")
+    found = [{*rules.sub("", text).split()} for text in (whole, parts)]
+    assert found[0] == found[1]
+    if room >= 80:
+        assert max(map(len, parts.splitlines())) <= room
