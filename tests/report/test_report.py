@@ -688,7 +688,7 @@ def test_markdown_cells_read_as_written(text: str) -> None:
     rendered = (
         MarkdownIt("commonmark")
         .enable(["table", "strikethrough"])
-        .render(formats._markdown([table]))
+        .render(formats.markdown([table]))
     )
     cells = re.findall(r"<td[^>]*>(.*?)</td>", rendered, flags=re.DOTALL)
     assert [html.unescape(cell) for cell in cells] == [text, "end"]
