@@ -61,11 +61,10 @@ class Replay:
         new = self._new if self._here is None else self._here[at]
         s, a, s_next, r, _ = self._starts
         new[s:a], new[a:s_next], new[s_next:r], new[r + 1] = obs, act, next_obs, terminal
-        stays = self._here is None and isinstance(reward, Tensor)
-        new[r] = 0.0 if stays else float(reward)
+        new[r] = 0.0 if isinstance(reward, Tensor) else reward
         if self._here is None:
             self.rows[at] = sent(new, self.rows.device)
-        if stays:
+        if isinstance(reward, Tensor):
             self.rows[at, r] = reward
         self._added += 1
 
