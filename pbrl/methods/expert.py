@@ -71,19 +71,10 @@ def train(run: "Run", cfg: Config) -> None:
     """SAC as it is, putting its networks aside at regular steps."""
     agent = sac.sac_agent(run, cfg)
     experts = Stages(cfg.gamma)
-    random_actions = run.rng("random actions")
     run.track(agent=agent, experts=experts)
     asides = {round(cfg.steps * (i + 1) / cfg.stages) for i in range(cfg.stages)}
 
-    for step in run.loop(cfg.steps):
-        if step < cfg.seed_steps:
-            action = random_actions.uniform(-1, 1, agent.act_dim).astype(np.float32)
-        else:
-            action = agent.act(run.obs)
-        t = run.step(action)
-        agent.replay.add(t.obs, t.action, t.next_obs, reward=t.reward, terminal=t.terminated)
-        if step >= cfg.seed_steps:
-            agent.update(agent.sample())
+    for step, t in sac.learn(run, cfg, agent):
         if t.episode is not None:
             experts.ended(t.episode.ret)
         if step + 1 in asides:

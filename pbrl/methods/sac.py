@@ -3,6 +3,7 @@
 B-Pref divides the return of PEBBLE by that of SAC with the same networks and learning rates.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from pbrl.agents.sac import SAC
 
 if TYPE_CHECKING:
     from pbrl.run import Run
+    from pbrl.run.env import Transition
 
 
 class Config(BaseModel):
@@ -76,11 +78,16 @@ def sac_agent(run: "Run", cfg: Config) -> SAC:
 
 @registry.method("sac", labels=False)
 def train(run: "Run", cfg: Config) -> None:
-    """Act, store the true reward, update once per step."""
+    """The loop as it is."""
     agent = sac_agent(run, cfg)
-    random_actions = run.rng("random actions")
     run.track(agent=agent)
+    for _ in learn(run, cfg, agent):
+        pass
 
+
+def learn(run: "Run", cfg: Config, agent: SAC) -> Iterator[tuple[int, "Transition"]]:
+    """Act, store the true reward, update once per step; yields each step when it is done."""
+    random_actions = run.rng("random actions")
     for step in run.loop(cfg.steps):
         if step < cfg.seed_steps:
             action = random_actions.uniform(-1, 1, agent.act_dim).astype(np.float32)
@@ -90,3 +97,4 @@ def train(run: "Run", cfg: Config) -> None:
         agent.replay.add(t.obs, t.action, t.next_obs, reward=t.reward, terminal=t.terminated)
         if step >= cfg.seed_steps:
             agent.update(agent.sample())
+        yield step, t
