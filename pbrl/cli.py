@@ -204,10 +204,11 @@ def plan(
 
 
 def _notices(cells: "list[Cell]") -> list[str]:
-    """What the cells ask for and this machine does not have; a cluster may have it."""
+    """What the cells ask for and this machine does not have, and what is done to thresholds."""
     from pbrl import devices
+    from pbrl.suites import fit
 
-    found = []
+    found = [*filter(None, dict.fromkeys(fit.note_on_thresholds(cell.config) for cell in cells))]
     for device in sorted({cell.config["device"] for cell in cells}):
         if why := devices.missing(device):
             found.append(f"device {device}: {why}; --executor ray can run it on nodes that have it")

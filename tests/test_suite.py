@@ -373,3 +373,24 @@ def test_a_function_of_the_users_is_found_without_running_its_file(tmp_path) -> 
     crowd = {"name": "population", "annotators": [teacher | {"function": "neer"}]}
     with pytest.raises(ConfigError, match="no function 'neer'; did you mean 'near'"):
         suite.cells(taught_by(crowd), folder=tmp_path)
+
+
+def test_noise_by_the_range_of_returns_needs_bounded_rewards() -> None:
+    suite.cells(taught_by("range-noise", env="pendulum"))
+    with pytest.raises(ConfigError, match="the reward of hopper-v5 has no bounds"):
+        suite.cells(taught_by({"name": "population", "annotators": ["range-noise"]}, "hopper-v5"))
+
+
+def test_a_plan_says_what_is_done_to_thresholds_where_returns_are_negative() -> None:
+    crowd = {"name": "population", "annotators": ["oracle", {"name": "equal", "eps": 0.2}]}
+    for teacher, env, noted in (
+        ("skip", "pendulum", True),
+        (crowd, "pendulum", True),
+        ("skip", "pointmass", False),
+        ("oracle", "pendulum", False),
+    ):
+        (config,) = suite.cells(taught_by(teacher, env=env))
+        note = fit.note_on_thresholds(config)
+        assert (note is not None) == noted
+        if noted:
+            assert "rewards can be negative, so 16.2736 is added to each" in note

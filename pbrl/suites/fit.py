@@ -1,6 +1,6 @@
 """What a cell would refuse although each of its settings is fine: refused when it is planned."""
 
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,13 +132,39 @@ def check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> N
         if isinstance(one, dict):
             check_teacher({"label": teacher["label"], **one}, env, where)
     _check_shares(teacher, where)
-    thresholds = [k for k in ("eps_skip", "eps_equal") if teacher.get(k)]
-    low = registry.resolve("env", env["name"]).reward_range[0]
-    if (teacher["name"] in ("skip", "equal") or thresholds) and low == float("-inf"):
+    reward_range = registry.resolve("env", env["name"]).reward_range
+    if _compares_with_a_threshold(teacher) and reward_range[0] == float("-inf"):
         raise ConfigError(
             f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
             f"reward of {env['label']} has no lower bound; use another teacher or environment"
         )
+    if teacher["name"] == "range-noise" and not all(map(isfinite, reward_range)):
+        raise ConfigError(
+            f"{where}: teacher {teacher['label']} errs by the range of returns, but the reward of "
+            f"{env['label']} has no bounds; use noisy-returns, or another environment"
+        )
+
+
+def _compares_with_a_threshold(teacher: dict[str, Any]) -> bool:
+    inner = [one for one in annotators(teacher) if isinstance(one, dict)]
+    own = any(teacher.get(key) for key in ("eps_skip", "eps_equal"))
+    named = teacher["name"] in ("skip", "equal")
+    return own or named or any(map(_compares_with_a_threshold, inner))
+
+
+def note_on_thresholds(config: dict[str, Any]) -> str | None:
+    """What is done about thresholds of a teacher where returns can be negative; None elsewhere."""
+    teacher, env = config.get("teacher"), config.get("env")
+    if not teacher or not env or not _compares_with_a_threshold(teacher):
+        return None
+    name, parameters = registry.split(env)
+    low = registry.resolve("env", name).resolve(parameters).reward_range[0]
+    if low >= 0:
+        return None
+    return (
+        f"teacher {teacher['label']} on {env['label']}: rewards can be negative, so {-low:g} is "
+        "added to each before returns are compared with its thresholds"
+    )
 
 
 def annotators(teacher: dict[str, Any]) -> list[str | dict[str, Any]]:

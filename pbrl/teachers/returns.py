@@ -7,8 +7,10 @@ HumanCompatibleAI/imitation, the online oracle of multi-type-feedback (Metz et a
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from pbrl import registry
+from pbrl.errors import ConfigError
 from pbrl.scores import discounts, masked_sum, myopic_sum
 from pbrl.segments import Segments
 from pbrl.teachers.comparison import Comparison, Discount, Probability, Share
@@ -75,3 +77,58 @@ def noisy_returns(noise: Share = 0.1, gamma: Discount = 0.99) -> PartialReturn:
     the segment is our reading.
     """
     return PartialReturn(gamma=gamma, score_noise=noise)
+
+
+@registry.teacher("range-noise")
+def range_noise(noise: Share = 0.1, gamma: Discount = 0.99) -> "RangeNoise":
+    """Multi-type-feedback's offline noise, as wide as a share of the range of all returns.
+
+    Good and poor segments are confused alike. The range here is that of segments of this length by
+    the bounds of the environment's reward (there: of the data set).
+    """
+    return RangeNoise(gamma=gamma, noise=noise)
+
+
+@dataclass(kw_only=True, eq=False)
+class RangeNoise(PartialReturn):
+    """Compares draws of N(R, s²), truncated to the range of returns, s = noise times its width.
+
+    P(second) is E[F(second's draw)] with F the distribution of the first's, by quadrature over the
+    quantiles of the second's, both ways round. That the noise is truncated to the range is our
+    reading of the released code's description.
+    """
+
+    noise: Share = 0.1
+
+    def bind(self, *, horizon: int, reward_range: tuple[float, float]) -> None:
+        super().bind(horizon=horizon, reward_range=reward_range)
+        if not np.isfinite(reward_range).all():
+            raise ConfigError(
+                f"range-noise needs bounds of the reward; found reward range {tuple(reward_range)}"
+            )
+        self._bounds = min(reward_range[0], 0.0), max(reward_range[1], 0.0)
+
+    def _choice(self, first: Segments, second: Segments) -> tuple[np.ndarray, np.ndarray]:
+        if self.noise == 0:
+            return super()._choice(first, second)
+        weights = self.gamma ** np.arange(first.length)
+        low, high = (bound * weights.sum() for bound in self._bounds)
+        width = self.noise * (high - low)
+        a, b = ((side.clip(low, high) - low) / width for side in self.scores(first, second))
+        top = (high - low) / width
+        p = 0.5 * (1 + _wins(b, a, top) - _wins(a, b, top))
+        return p.clip(0, 1), np.zeros(len(first), dtype=bool)
+
+
+QUANTILES, MASSES = np.polynomial.legendre.leggauss(48)
+
+
+def _wins(mean: np.ndarray, other: np.ndarray, top: float) -> np.ndarray:
+    """P(a draw around `mean` is above one around `other`), unit normals truncated to [0, top]."""
+    below, whole = ndtr(-mean), ndtr(top - mean) - ndtr(-mean)
+    below_other, whole_other = ndtr(-other), ndtr(top - other) - ndtr(-other)
+    found = np.zeros_like(mean)
+    for quantile, mass in zip((QUANTILES + 1) / 2, MASSES / 2, strict=True):
+        drawn = mean + ndtri(below + quantile * whole)
+        found += mass * (ndtr(drawn - other) - below_other) / whole_other
+    return found

@@ -15,7 +15,7 @@ from pbrl import registry
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.segments import GroundTruthError, Segments
 from pbrl.teachers.bpref import composed, equal, mistake, myopic, oracle, skip, stochastic
-from pbrl.teachers.returns import PartialReturn, imitation, noisy_returns, rime
+from pbrl.teachers.returns import PartialReturn, imitation, noisy_returns, range_noise, rime
 
 PAIRS = 100_000
 ALPHA = 1e-6
@@ -416,3 +416,24 @@ def test_settings_out_of_range_are_refused_by_plan_and_cell(wrong) -> None:
 def test_a_teacher_without_ground_truth_says_so() -> None:
     with pytest.raises(GroundTruthError):
         oracle().label(EARLY.without_reward(), LATE, rng())
+
+
+def test_noise_as_wide_as_a_share_of_the_range_confuses_good_and_poor_alike() -> None:
+    """P against a grid of both truncated normals; draws of them come as often."""
+    pairs = [((0.0, 0.0), (1.0, 1.0)), ((9.0, 9.0), (10.0, 10.0)), ((4.0, 5.0), (5.0, 5.0))]
+    first, second = (segments([list(pair[side]) for pair in pairs]) for side in (0, 1))
+    teacher = told(range_noise(0.2, gamma=1.0), reward_range=(0.0, 10.0))
+    p = teacher.probability(first, second)
+    x = (np.arange(20_000) + 0.5) / 1000
+    for k, (a, b) in enumerate(pairs):
+        density = [stats.norm.pdf(x, sum(side), 4.0) for side in (a, b)]
+        density = [d / d.sum() for d in density]
+        below = density[0].cumsum() - density[0] / 2
+        assert p[k] == pytest.approx((density[1] * below).sum(), abs=1e-5)
+    assert p[0] == pytest.approx(p[1], abs=1e-9)  # a unit apart at the bottom and at the top
+    labels = teacher.label(first[[0] * 20_000], second[[0] * 20_000], rng())
+    assert_binomial(labels == 1, np.full(20_000, p[0]))
+    with pytest.raises(ConfigError, match="needs bounds of the reward"):
+        told(range_noise(), reward_range=(0.0, math.inf))
+    exact = told(range_noise(0.0, gamma=1.0), reward_range=(0.0, 10.0))
+    assert exact.label(first, second, rng()).tolist() == [1, 1, 1]
