@@ -36,10 +36,10 @@ TANH_EPS = 1e-6  # SB3's, inside log(1 - tanh² + eps)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # Compiled code is kept beside this file or where the user says, never in the home directory.
 CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
-# Products and sums may be fused, but only `row_sums` may add in another order than written: for
-# 1 - a² + eps that would lose most digits of eps. NaN and infinity keep their meaning.
-OPTIONS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-compiled = njit(**OPTIONS)
+# No fast math: what is rounded, and in which order, is what is written here. Else the process that
+# compiles and those that load its code from the cache, where other calls are inlined, would differ
+# in the last bit; and 1 - a² + eps would lose most digits of eps.
+compiled = njit(error_model="numpy")
 
 
 class Network(NamedTuple):
@@ -93,10 +93,14 @@ def forward(net, k, x, slope):
 
 @compiled
 def backward(net, k, h, d, gradient):
-    """From d, the loss's gradient by member k's output, write those by its weights and biases."""
+    """From d, the loss's gradient by member k's output, write those by its weights and biases.
+
+    That by a bias is a sum over samples, here a product with ones.
+    """
+    ones = np.ones(d.shape[1], d.dtype)
     for layer in range(len(net.weights) - 1, -1, -1):
         np.dot(d, h[layer].T, gradient.weights[layer][k])
-        row_sums(d, gradient.biases[layer][k, 0])
+        np.dot(d, ones, gradient.biases[layer][k, 0])
         if layer > 0:
             d = through_layer(net.weights[layer][k], h[layer], d)
             gate(d, h[layer])
@@ -127,16 +131,6 @@ def gate(d, h):
         for j in range(d.shape[1]):
             if h[i, j] <= 0:
                 d[i, j] = 0
-
-
-@njit(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def row_sums(d, out):
-    """The gradient by a bias: a sum over samples."""
-    for i in range(d.shape[0]):
-        total = d.dtype.type(0)
-        for j in range(d.shape[1]):
-            total += d[i, j]
-        out[i] = total
 
 
 # --- optimizers -----------------------------------------------------------------------------------
@@ -357,7 +351,7 @@ def machine_code(function: Callable[..., Any], layers: int, dtype: str) -> Calla
     name = f"{function.__name__}-{layers}-{dtype}-{get_host_cpu_name()}"
     bound = FunctionType(function.__code__, function.__globals__, name)
     bound.__qualname__ = name
-    return njit(cache=CACHE, **OPTIONS)(bound)
+    return njit(cache=CACHE, error_model="numpy")(bound)
 
 
 # --- torch's memory as arrays ---------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """The compiled core against torch on the same rows and noise: weights, and gradients."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +286,28 @@ def test_a_forward_pass_is_that_of_the_stacked_network() -> None:
 def test_the_compiled_core_is_refused_elsewhere() -> None:
     with pytest.raises(ConfigError, match="core 'compiled' is for the CPU, found device 'meta'"):
         make("compiled", device="meta")
+
+
+FRESH = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+from test_compiled import make, weights
+agent = make("compiled", hidden=(16,))
+for _ in range(20):
+    agent.update(agent.sample())
+print(hashlib.sha256(weights(agent).numpy().tobytes()).hexdigest())
+print(sum(agent._machine._update.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.slow
+def test_what_compiles_and_what_loads_from_the_cache_give_the_same_bits(tmp_path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", FRESH, str(Path(__file__).parent)]
+    found = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    (fresh, none), (loaded, once) = (process.stdout.split() for process in found)
+    assert (none, once) == ("0", "1")
+    assert fresh == loaded
