@@ -159,7 +159,7 @@ def number(value: Value, unit: float = 1.0) -> str:
 
 
 def ratio(value: Value, to: Value) -> str:
-    return "–" if value is None or to is None else f"{value / to:.2f}"
+    return number(None if value is None or to is None else value / to)
 
 
 def matched(contest: Contest, title: str, unit: float, found: dict[str, dict[str, float]]) -> str:
