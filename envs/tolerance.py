@@ -6,7 +6,7 @@ are the same operations, so the same bits, without that; a test compares them.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any
 
@@ -37,8 +37,11 @@ SCALES: dict[str, Callable[[float], Any]] = {
 
 
 def hasten(module: ModuleType) -> None:
-    """Put the quick function in the place of `module.tolerance`, once."""
-    if not hasattr(module.tolerance, "original"):
+    """Put the quick function in the place of `module.tolerance`, once, under its name.
+
+    Whoever imported the function before keeps the original.
+    """
+    if not hasattr(module.tolerance, "__wrapped__"):
         module.tolerance = quick(module.tolerance, module._sigmoids)  # type: ignore[attr-defined]
 
 
@@ -50,6 +53,7 @@ def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callabl
         sigmoids(0.0, value, sigmoid)  # raises what the original raises
         return SCALES[sigmoid](value)
 
+    @wraps(original)
     def tolerance(
         x: Any,
         bounds: tuple[Any, Any] = (0.0, 0.0),
@@ -57,7 +61,6 @@ def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callabl
         sigmoid: str = "gaussian",
         value_at_margin: float = 0.1,
     ) -> Any:
-        """1 where x is within the bounds; `value_at_margin` at `margin` from the nearest one."""
         lower, upper = bounds
         if isinstance(x, float):  # numpy's float64 is one
             number, square = x, _power
@@ -75,7 +78,6 @@ def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callabl
                 value = float(SLOPES[sigmoid](away * scale, square))
         return value if number is x else np.array(value, ndmin=x.ndim)
 
-    tolerance.original = original  # type: ignore[attr-defined]
     return tolerance
 
 

@@ -346,7 +346,8 @@ def reward(net, x, slope):
 def machine_code(function: Callable[..., Any], layers: int, dtype: str) -> Callable[..., Any]:
     """One of the three above for networks of this many layers, compiled at its first call.
 
-    Each combination has a cache file of its own, so that two processes never write the same one.
+    Each combination has a cache file of its own: numba keeps an index per function, in which two
+    processes that compile for different networks would each overwrite what the other has written.
     """
     name = f"{function.__name__}-{layers}-{dtype}-{get_host_cpu_name()}"
     bound = FunctionType(function.__code__, function.__globals__, name)
@@ -443,9 +444,13 @@ class Reward:
     """The mean of an ensemble's answers, each tanh of a member's output, for one step."""
 
     def __init__(self, mlp: StackedMLP) -> None:
-        self.net, self.slope = network(mlp), mlp.slope
+        self.mlp, self.net, self.slope = mlp, network(mlp), mlp.slope
         self.dtype = self.net.weights[0].dtype
         self._reward = machine_code(reward, len(self.net.weights), self.dtype.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy looks at the weights of the copied network."""
+        return Reward, (self.mlp,)
 
     def __call__(self, obs: np.ndarray, act: np.ndarray) -> float:
         """For obs [O] and act [A]."""

@@ -46,6 +46,8 @@ from pbrl.errors import ConfigError
 from pbrl.networks import StackedMLP
 from pbrl.transfer import sent
 
+INSTEAD = "keep state_dict() and give it to load_state_dict() of an agent of the same settings"
+
 
 class SAC(stable_baselines3.SAC):
     """A Gaussian policy squashed by tanh, twin critics, a learned temperature, a replay buffer.
@@ -150,8 +152,16 @@ class SAC(stable_baselines3.SAC):
     # --- acting ---------------------------------------------------------------------------------
 
     def act(self, obs: np.ndarray, deterministic: bool = False) -> np.ndarray:
-        """Action [A] for an observation [O], or [N, A] for [N, O]: the mean, or one drawn."""
-        several = np.ascontiguousarray(obs, self._dtype).reshape(-1, self.obs_dim)
+        """Action [A] for an observation [O], or [N, A] for [N, O]: the mean, or one drawn.
+
+        Raises ValueError for an observation of another shape.
+        """
+        several = np.array(obs, self._dtype, order="C", ndmin=2)  # writable, as torch wants it
+        if several.shape[1:] != (self.obs_dim,):
+            raise ValueError(
+                f"found observations {list(obs.shape)}; expected [{self.obs_dim}], or several "
+                f"[N, {self.obs_dim}]"
+            )
         if self._machine is not None:
             action = self._machine.act(several, deterministic=deterministic)
         else:
@@ -197,7 +207,8 @@ class SAC(stable_baselines3.SAC):
         is_due = self._n_updates % self.target_update_interval == 0
         if self._machine is not None:
             tau = self.tau if is_due else 0.0
-            self._machine.update(self.replay.rows, rows, reward=reward, tau=tau)
+            stored = self.replay.rows[: len(self.replay)]
+            self._machine.update(stored, rows, reward=reward, tau=tau)
         else:
             inputs = (rows,) if reward is None else (rows, reward)
             step: Callable[..., None] = partial(self._step, is_due=is_due)
@@ -274,10 +285,11 @@ class SAC(stable_baselines3.SAC):
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         """SB3's format has no room for the stacked networks, the generator and the replay."""
-        raise NotImplementedError(
-            "this SAC cannot be saved by Stable-Baselines3; keep state_dict() and give it to "
-            "load_state_dict() of an agent made with the same settings"
-        )
+        raise NotImplementedError(f"this SAC cannot be saved by Stable-Baselines3; {INSTEAD}")
+
+    def __reduce__(self) -> NoReturn:
+        """In a copy, views of weights would be arrays of their own, which nothing keeps equal."""
+        raise NotImplementedError(f"this SAC can be neither copied nor pickled; {INSTEAD}")
 
     def weights(self) -> dict[str, Any]:
         """The networks alone, in the names of SB3's policy: what a finished run keeps."""

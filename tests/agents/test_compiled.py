@@ -2,6 +2,8 @@
 
 import copy
 import os
+import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,9 +199,11 @@ def test_rows_chosen_by_hand_may_be_of_any_number_and_kind() -> None:
         assert len(kind.signatures) <= max(1, count)  # nothing was compiled anew
 
 
-@pytest.mark.parametrize("rows", [[0, 300], [-1, 4]])
-def test_rows_that_are_not_there_are_refused(rows) -> None:
+@pytest.mark.parametrize(("rows", "stored"), [([0, 300], 500), ([-1, 4], 300), ([0, 200], 200)])
+def test_rows_that_are_not_there_are_refused(rows, stored: int) -> None:
+    """Nor are those of a table that is not full yet, where memory holds anything."""
     agent = make("compiled")
+    agent.replay._added = stored
     before = weights(agent).clone()
     with pytest.raises(IndexError, match="rows that the replay buffer does not have"):
         agent.update(torch.tensor(rows))
@@ -230,6 +234,46 @@ def test_observations_of_any_kind_and_number_are_acted_on(core: str) -> None:
     for view in views:
         assert np.array_equal(agent.act(view, deterministic=True), several)
         assert np.allclose(agent.act(view[2], deterministic=True), several[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("core", ["compiled", "torch"])
+def test_observations_of_another_width_are_refused(core: str) -> None:
+    agent = make(core)
+    for shape in ((10,), (2, 10), (4,), (1, 1, 5), ()):
+        found = re.escape(f"found observations {list(shape)}; expected [5], or several [N, 5]")
+        with pytest.raises(ValueError, match=found):
+            agent.act(np.ones(shape, np.float32))
+
+
+def test_observations_that_are_not_writable_compile_nothing_anew(recwarn) -> None:
+    obs = np.ones(5, np.float32)
+    obs.flags.writeable = False
+    make("torch").act(obs)  # torch would warn of memory that it must not write to
+    agent = make("compiled")
+    agent.act(obs)
+    assert not recwarn.list
+    assert len(agent._machine._act.signatures) <= 1
+
+
+@pytest.mark.parametrize("core", ["compiled", "torch"])
+def test_an_agent_is_neither_copied_nor_pickled(core: str) -> None:
+    """A copy's views, of the machine and of SB3's modules, would be of other memory than it is."""
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(NotImplementedError, match=r"copied nor pickled; keep state_dict\(\)"):
+            way(make(core))
+
+
+def test_a_copied_reward_looks_at_its_own_network() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mlp = StackedMLP(2, [3, 4, 1], slope=0.01, generator=generator)
+    reward = compiled.Reward(mlp)
+    step = np.ones(2), np.ones(1)
+    net, copied = copy.deepcopy((mlp, reward))
+    assert copied(*step) == reward(*step) != 0
+    with torch.no_grad():
+        for p in net.parameters():
+            p.zero_()
+    assert copied(*step) == 0 != reward(*step)
 
 
 def test_both_cores_draw_the_same_noise() -> None:

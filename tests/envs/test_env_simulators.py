@@ -1,6 +1,7 @@
 """Adapters against the simulators' own environments, stepped side by side."""
 
 import importlib
+import pickle
 import re
 import sys
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def flat(observation):
 def as_released(rewards, task=None):
     """These modules with the `tolerance` and the `Rotation` they came with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rewards, "tolerance", rewards.tolerance.original)
+        patch.setattr(rewards, "tolerance", rewards.tolerance.__wrapped__)
         if hasattr(task, "Rotation"):
             patch.setattr(task, "Rotation", transform.Rotation)
         yield
@@ -109,7 +110,7 @@ def test_a_simulation_that_diverges_is_told_as_dm_control_tells_it():
 @pytest.mark.parametrize("library", ["dm_control.utils.rewards", "metaworld.utils.reward_utils"])
 def test_the_quick_tolerance_is_the_original_to_the_bit(library, x, bounds, margin, sigmoid, value):
     module = importlib.import_module(library)
-    original = getattr(module.tolerance, "original", module.tolerance)
+    original = getattr(module.tolerance, "__wrapped__", module.tolerance)
     quick = tolerance.quick(original, module._sigmoids)
     given = {"bounds": bounds, "margin": margin, "sigmoid": sigmoid, "value_at_margin": value}
     try:
@@ -122,6 +123,17 @@ def test_the_quick_tolerance_is_the_original_to_the_bit(library, x, bounds, marg
     assert type(found) is type(expected)
     assert np.shape(found) == np.shape(expected)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("library", ["dm_control.utils.rewards", "metaworld.utils.reward_utils"])
+def test_the_quick_tolerance_goes_by_the_name_of_the_original(library):
+    """What holds it, say a task that is sent to another process, can be pickled."""
+    module = importlib.import_module(library)
+    tolerance.hasten(module)
+    quick = module.tolerance
+    tolerance.hasten(module)  # does nothing more
+    assert module.tolerance is pickle.loads(pickle.dumps(quick)) is quick
+    assert not hasattr(quick.__wrapped__, "__wrapped__")
 
 
 @given(
