@@ -69,6 +69,7 @@ def learn(agent: SAC, batch: Batch, **given) -> None:
     """One update from a batch, which becomes the first rows of the replay buffer."""
     n = len(batch.reward)
     agent.replay.rows[:n] = torch.column_stack(batch)
+    agent.replay._added = max(n, agent.replay._added)
     agent.update(torch.arange(n), **given)
 
 
