@@ -77,8 +77,13 @@ class World(Dynamics):
         return float(possible.min()), float(possible.max())
 
     def without_reward(self) -> Dynamics:
-        """The same world as a learner may see it."""
-        return Dynamics(**{f.name: getattr(self, f.name) for f in fields(Dynamics)})
+        """The same world as a learner may see it, and cannot change: its tables are read-only."""
+        found = {f.name: getattr(self, f.name) for f in fields(Dynamics)}
+        for name, table in found.items():
+            if isinstance(table, np.ndarray):
+                found[name] = table.view()
+                found[name].flags.writeable = False
+        return Dynamics(**found)
 
     def with_discount(self, gamma: float) -> "World":
         return replace(self, gamma=gamma)

@@ -98,7 +98,8 @@ class Study:
         learned = self.learn(hidden, pairs, self.rng(f"{name}/learn"))
         test = walks.draw(world, config["test_pairs"], length, self.rng(f"{name}/test"))
         chance = teacher.probability(*(walks.segments(world, side) for side in test))
-        row |= measures.of_policy(scale, learned) | measures.of_model(learned, *test, chance)
+        row |= measures.of_policy(scale, learned)
+        row |= self._guarded("learner", "score", measures.of_model, learned, *test, chance)
         self.flat += row["scaled_return"] is None
         if config["folds"]:
             rng = self.rng(f"{name}/folds")

@@ -132,7 +132,8 @@ def check_teacher(teacher: dict[str, Any], env: dict[str, Any], where: str) -> N
         if isinstance(one, dict):
             check_teacher({"label": teacher["label"], **one}, env, where)
     _check_shares(teacher, where)
-    reward_range = registry.resolve("env", env["name"]).reward_range
+    name, parameters = registry.split(env)
+    reward_range = registry.resolve("env", name).resolve(parameters).reward_range
     if _compares_with_a_threshold(teacher) and reward_range[0] == float("-inf"):
         raise ConfigError(
             f"{where}: teacher {teacher['label']} compares returns with a threshold, but the "
@@ -200,34 +201,43 @@ def check_functions(teacher: dict[str, Any], where: str) -> None:
         )
 
 
+MEASURE_PLACES = {"goal", "angle", "rock-paper-scissors"}
 NEEDS_EPISODES = ("eps_skip", "eps_equal", "stage_mistake", "stage_skip")
 
 
 def check_tabular(block: TabularBlock, teachers: list[dict[str, Any]], where: str) -> None:
-    """Parts of a teacher that follow an agent's episodes have none to follow in a tabular world."""
+    """What of a teacher, or of one of its annotators, has no meaning in a tabular world."""
     if block.folds == 1 or block.folds > min(block.labels):
         raise ConfigError(
             f"{where}.folds: found {block.folds}; expected 0, or at least 2 and at most "
             f"{min(block.labels)}, the labels"
         )
     for teacher in teachers:
-        _check_shares(teacher, where)
-        used = _follows_episodes(teacher)
+        _check_tabular_teacher(teacher, where)
+
+
+def _check_tabular_teacher(teacher: dict[str, Any], where: str) -> None:
+    for one in annotators(teacher):
+        if isinstance(one, dict):
+            _check_tabular_teacher({"label": teacher["label"], **one}, where)
+    _check_shares(teacher, where)
+    name, level = teacher["name"], teacher.get("expert", "good")
+    reasons = {
+        "follows the episodes of an agent that is trained, and in a tabular world none is": [
+            *(key for key in NEEDS_EPISODES if teacher.get(key)),
+            *({name} & {"skip", "equal"}),
+        ],
+        "measures places or actions, and in a tabular world both are mere numbers of states and "
+        "choices": [*({name} & MEASURE_PLACES), *(["effort"] if teacher.get("effort") else [])],
+        "is a stage of a trained expert, and the values of a tabular world are exact": (
+            [] if level == "good" else [f"expert = {level!r}"]
+        ),
+    }
+    for reason, used in reasons.items():
         if used:
             raise ConfigError(
-                f"{where}: teacher {teacher['label']}: {used} follows the episodes of an agent "
-                "that is trained, and in a tabular world none is; use another teacher"
+                f"{where}: teacher {teacher['label']}: {used[0]} {reason}; use another teacher"
             )
-
-
-def _follows_episodes(teacher: str | dict[str, Any]) -> str | None:
-    """The part of a teacher, or of one of its annotators, that follows an agent's episodes."""
-    if isinstance(teacher, str):
-        return teacher if teacher in ("skip", "equal") else None
-    found = [key for key in NEEDS_EPISODES if teacher.get(key)]
-    found += [name for name in ("skip", "equal") if teacher["name"] == name]
-    found += [used for one in annotators(teacher) if (used := _follows_episodes(one))]
-    return found[0] if found else None
 
 
 class Worlds:

@@ -53,6 +53,11 @@ def consulted(run: dict[str, Any], given: Any, folder: Path, where: str) -> list
         return []
     spec = registry.resolve("env", run["env"]["name"])
     if spec.exact:
+        if isinstance(given, str):
+            raise ConfigError(
+                f"{where}.oracle: {given} is not consulted: the values of {run['env']['name']} are "
+                "known exactly; leave `oracle` out"
+            )
         _check_levels(run["teacher"], run["env"], where)
         gamma = _settings(given if isinstance(given, dict) else {}, where)["gamma"]
         run["oracle"] = {"exact": True, "gamma": gamma}

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from envs.tabular.world import Dynamics
+from pbrl.errors import CellError
 from pbrl.tabular.walks import Pairs, Walks
 
 
@@ -36,10 +37,31 @@ class Learner(Protocol):
         ...
 
 
+RECORDED = {
+    "repetition", "answered", "ties", "undecided", "noisy", "wrong", "scaled_return",
+    "near_optimal", "starc", "accuracy", "cross_entropy", "entropy", "calibration",
+    "folded_cross_entropy", "event",
+}  # fmt: skip
+"""What a run says of a repetition; a learner's own measures have other names."""
+
+
+def margins(learned: Learned, first: Walks, second: Walks) -> np.ndarray:
+    """Scores of the second walks less those of the first, [N]; CellError where they are none."""
+    scores = [np.asarray(learned.score(side), np.float64) for side in (first, second)]
+    for found in scores:
+        if found.shape != (len(first),) or not np.isfinite(found).all():
+            what = f"shape {list(found.shape)}" if found.shape != (len(first),) else "NaN or inf"
+            raise CellError(f"score returned {what} for {len(first)} walks; expected numbers [N]")
+    return scores[1] - scores[0]
+
+
 def violation(learned: Any, world: Any) -> str | None:
     """What is wrong with what a learner gave back, as found and expected."""
     if not isinstance(learned, Learned):
         return f"learn returned a {type(learned).__name__}; expected pbrl.tabular.learner.Learned"
+    clash = sorted({*learned.measures} & RECORDED)
+    if clash:
+        return f"measures named {', '.join(clash)}, which a run computes itself; rename them"
     shape, policy = (world.states, world.actions), np.asarray(learned.policy)
     if policy.shape != shape:
         return f"policy of shape {list(policy.shape)}; expected [S, A] = {list(shape)}"

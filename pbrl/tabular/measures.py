@@ -7,6 +7,7 @@ from envs.tabular import starc
 from envs.tabular.solvers import NEAR_OPTIMAL, Scale
 from envs.tabular.world import Dynamics, World
 from pbrl.tabular.learner import Learned, Learner
+from pbrl.tabular.learner import margins as difference
 from pbrl.tabular.logistic import cross_entropy
 from pbrl.tabular.walks import Pairs, Walks
 
@@ -41,7 +42,7 @@ def of_model(
     at least `entropy`, that of the odds. calibration: expected distance, in ten bins of its odds,
     between mean odds and mean true odds.
     """
-    margins = learned.score(second) - learned.score(first)
+    margins = difference(learned, first, second)
     odds = expit(margins)
     clear = chance != 0.5
     right = (1 + np.sign(margins) * np.sign(chance - 0.5))[clear] / 2
@@ -69,6 +70,6 @@ def folded(
     for fold in range(folds):
         held = pairs[part == fold]
         learned = learner.learn(world, pairs[part != fold], rng)
-        margins = learned.score(held.second) - learned.score(held.first)
+        margins = difference(learned, held.first, held.second)
         total += float(cross_entropy(margins, held.labels).sum())
     return total / len(pairs)

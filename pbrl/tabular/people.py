@@ -83,6 +83,10 @@ def read(folder: Path, condition: str) -> Answers:
     if condition not in known:
         raise ConfigError(f"{folder}: no condition {condition!r}; {did_you_mean(condition, known)}")
     segments = _array(folder / f"{condition}{PAIRS}", (None, 2, STEPS + 1, 2))
+    if not (segments % 1 == 0).all() or not len(segments):
+        raise ConfigError(
+            f"{folder / (condition + PAIRS)}: expected at least one pair, of whole numbers"
+        )
     labels = _array(folder / f"{condition}{LABELS}", (len(segments),))
     if not np.isin(labels, (0, 0.5, 1)).all():
         raise ConfigError(f"{folder / (condition + LABELS)}: expected labels 0, 0.5 or 1 alone")

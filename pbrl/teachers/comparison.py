@@ -26,7 +26,12 @@ Number = Annotated[float, Ge(-1e6), Le(1e6)]
 Draws = Literal["first", "tie", "skip", "coin"]
 
 ROWS = 6  # of random numbers: choice, at random?, then which, mistake, stage mistake, stage skip
+# Nodes and weights of the two quadratures of `softened`: of a normal, and of a logistic density.
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+NORMAL = NODES, WEIGHTS / WEIGHTS.sum()
+STEP = 0.25
+GRID = np.arange(-40, 40, STEP)
+LOGISTIC = GRID, STEP * expit(GRID) * expit(-GRID)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -142,9 +147,8 @@ class Comparison:
         if self.beta is None:
             with np.errstate(divide="ignore", invalid="ignore"):
                 chance = ndtr(gain / spread)
-        else:  # the mean of the logistic over the noise, by Gauss-Hermite quadrature
-            terms = zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True)
-            chance = sum(w * expit(self.beta * (gain + spread * z)) for z, w in terms)
+        else:
+            chance = softened(self.beta * gain, self.beta * spread)
         return np.where(draw, on_draw, chance), draw
 
     def _with_errors(self, p: np.ndarray, apart: np.ndarray, tied: np.ndarray) -> np.ndarray:
@@ -186,6 +190,21 @@ class Comparison:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._recent.load_state_dict(state["recent"])
         self._sessions = state["sessions"]
+
+
+def softened(margin: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """E[logistic(margin + spread z)] of a standard normal z, [N], to 1e-9.
+
+    With L logistic it is P(margin + spread z + L > 0). A narrow normal is integrated over z; a wide
+    one, over which the logistic is a step that nodes in z would miss, over L.
+    """
+    found = np.empty_like(margin)
+    narrow = spread < 2
+    m, s = margin[narrow], spread[narrow]
+    found[narrow] = sum(w * expit(m + s * z) for z, w in zip(*NORMAL, strict=True))
+    m, s = margin[~narrow], spread[~narrow]
+    found[~narrow] = sum(w * ndtr((m + x) / s) for x, w in zip(*LOGISTIC, strict=True))
+    return found
 
 
 def true_return(segments: Segments) -> np.ndarray:

@@ -5,9 +5,11 @@ HumanCompatibleAI/imitation, the online oracle of multi-type-feedback (Metz et a
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from annotated_types import Ge, Le
+from scipy.special import ndtr
 
 from pbrl import registry
 from pbrl.errors import ConfigError
@@ -15,6 +17,8 @@ from pbrl.scores import discounts, masked_sum, myopic_sum
 from pbrl.segments import Segments
 from pbrl.teachers.comparison import Comparison, Discount, Probability, Share
 from pbrl.teachers.threshold import RecentReturns
+
+Width = Annotated[float, Ge(0), Le(1000)]  # beyond, all draws are uniform up to rounding
 
 
 @registry.teacher("partial-return")
@@ -80,7 +84,7 @@ def noisy_returns(noise: Share = 0.1, gamma: Discount = 0.99) -> PartialReturn:
 
 
 @registry.teacher("range-noise")
-def range_noise(noise: Share = 0.1, gamma: Discount = 0.99) -> "RangeNoise":
+def range_noise(noise: Width = 0.1, gamma: Discount = 0.99) -> "RangeNoise":
     """Multi-type-feedback's offline noise, as wide as a share of the range of all returns.
 
     Good and poor segments are confused alike. The range here is that of segments of this length by
@@ -93,12 +97,12 @@ def range_noise(noise: Share = 0.1, gamma: Discount = 0.99) -> "RangeNoise":
 class RangeNoise(PartialReturn):
     """Compares draws of N(R, s²), truncated to the range of returns, s = noise times its width.
 
-    P(second) is E[F(second's draw)] with F the distribution of the first's, by quadrature over the
-    quantiles of the second's, both ways round. That the noise is truncated to the range is our
+    P(second) is E[F(second's draw)] with F the distribution of the first's, by quadrature, both
+    ways round. That the noise is truncated to the range is our
     reading of the released code's description.
     """
 
-    noise: Share = 0.1
+    noise: Width = 0.1
 
     def bind(self, *, horizon: int, reward_range: tuple[float, float]) -> None:
         super().bind(horizon=horizon, reward_range=reward_range)
@@ -109,7 +113,7 @@ class RangeNoise(PartialReturn):
         self._bounds = min(reward_range[0], 0.0), max(reward_range[1], 0.0)
 
     def _choice(self, first: Segments, second: Segments) -> tuple[np.ndarray, np.ndarray]:
-        if self.noise == 0:
+        if self.noise == 0 or self._bounds == (0, 0):
             return super()._choice(first, second)
         weights = self.gamma ** np.arange(first.length)
         low, high = (bound * weights.sum() for bound in self._bounds)
@@ -120,15 +124,19 @@ class RangeNoise(PartialReturn):
         return p.clip(0, 1), np.zeros(len(first), dtype=bool)
 
 
-QUANTILES, MASSES = np.polynomial.legendre.leggauss(48)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(48)
+REACH = 8.5  # standard deviations beyond which a normal is nothing
 
 
 def _wins(mean: np.ndarray, other: np.ndarray, top: float) -> np.ndarray:
     """P(a draw around `mean` is above one around `other`), unit normals truncated to [0, top]."""
-    below, whole = ndtr(-mean), ndtr(top - mean) - ndtr(-mean)
-    below_other, whole_other = ndtr(-other), ndtr(top - other) - ndtr(-other)
-    found = np.zeros_like(mean)
-    for quantile, mass in zip((QUANTILES + 1) / 2, MASSES / 2, strict=True):
-        drawn = mean + ndtri(below + quantile * whole)
-        found += mass * (ndtr(drawn - other) - below_other) / whole_other
+    low, high = np.maximum(0, mean - REACH), np.minimum(top, mean + REACH)
+    whole, whole_other = (ndtr(top - at) - ndtr(-at) for at in (mean, other))
+    below_other = ndtr(-other)
+    found = np.zeros(len(mean))
+    for node, weight in zip((NODES + 1) / 2, WEIGHTS / 2, strict=True):
+        drawn = low + node * (high - low)
+        density = np.exp(-((drawn - mean) ** 2) / 2) / np.sqrt(2 * np.pi) / whole
+        under = (ndtr(drawn - other) - below_other) / whole_other
+        found += weight * (high - low) * density * under
     return found

@@ -79,10 +79,10 @@ class Angle(Comparison):
 
     def score(self, segments: Segments) -> np.ndarray:
         seen = segments.next_obs[..., :2].double()
+        if seen.shape[-1] < 2:
+            raise CellError("angle needs a place in the plane, but an observation has 1 number")
         x, y = (
             (masked_sum(seen[..., i], segments.mask) / _steps(segments)).cpu().numpy()
-            if i < seen.shape[-1]
-            else np.zeros(len(segments))
             for i in range(2)
         )
         return -((np.arctan2(y, x) / (2 * np.pi) - self.turn) % 1.0)

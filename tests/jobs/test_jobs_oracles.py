@@ -221,6 +221,16 @@ def test_a_population_needs_an_oracle_if_an_annotator_does() -> None:
     assert len(suite.cells(content(teacher=crowd))) == 2
 
 
+def test_a_folder_beside_exact_values_is_refused() -> None:
+    """A finished oracle that nobody would consult is a mistake and not ignored."""
+    block = {
+        "kind": "online", "env": "gridworld", "method": "pebble", "teacher": "regret",
+        "steps": 4000, "labels": 10, "oracle": "somewhere",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="somewhere is not consulted: the values of gridworld"):
+        suite.cells({"name": "t", "blocks": [block]})
+
+
 def test_the_command_builds_an_oracle_and_says_what_it_is(tmp_path, capsys) -> None:
     settings = [f"{key}={value}" for key, value in TINY.items()] + ["steps=300", "stages=5"]
     cli.oracle("pointmass", out=tmp_path, settings=settings)

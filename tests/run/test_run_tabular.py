@@ -9,7 +9,7 @@ from pbrl import registry, suite
 from pbrl.check.method import MemoryCell
 from pbrl.errors import CellError, ConfigError
 from pbrl.run import tabular
-from pbrl.tabular.learner import Learned
+from pbrl.tabular.learner import RECORDED, Learned
 from pbrl.tabular.partial_return import PartialReturn
 
 SMALL = {"world": "loop-mdp", "learner": "partial-return", "labels": 40, "test_pairs": 50}
@@ -40,6 +40,13 @@ def test_a_row_for_each_repetition_holds_every_measure() -> None:
         assert row["entropy"] <= row["cross_entropy"]
         assert 0 <= row["calibration"] <= 1
         assert row["folded_cross_entropy"] > 0
+
+
+def test_what_a_run_records_is_no_learners_to_name() -> None:
+    """A measure of a learner with the name of one of these is refused, and stands in no row."""
+    own = {"max_advantage", "best_loop"}
+    found = rows(folds=2, repetitions=1, learner="greedy-advantage")[0]
+    assert {*found} - RECORDED == own
 
 
 def test_a_suite_is_a_product_and_a_cell_has_the_first_seed() -> None:
@@ -146,6 +153,26 @@ def test_a_fault_is_told_as_whose_it_is(learner: type, message: str) -> None:
         ({"world": {"name": "delivery", "gamma": 1}}, "gamma = 1; expected less: learners plan"),
         ({"learner": {"name": "regret", "gamma": 1}}, r"gamma = 1; expected"),
         ({"teacher": "skip"}, "teacher skip: skip follows the episodes of an agent"),
+        ({"teacher": "rock-paper-scissors"}, "rock-paper-scissors measures places or actions"),
+        (
+            {"teacher": {"name": "population", "annotators": [{"name": "goal", "goal": [1, 2]}]}},
+            "teacher population: goal measures places",
+        ),
+        ({"teacher": {"name": "partial-return", "effort": 1}}, "effort measures places or actions"),
+        ({"teacher": {"name": "regret", "expert": "poor"}}, "expert = 'poor' is a stage"),
+        (
+            {
+                "teacher": {
+                    "name": "population",
+                    "annotators": [
+                        {"name": "majority", "annotators": ["oracle", "myopic"], "shares": [1, 1]}
+                    ],
+                }
+            },
+            r"shares = \[1.0, 1.0\] of 2 annotators, which sum to 2",
+        ),
+        ({"learner": {"name": "regret", "temperature": 1e-300}}, "temperature = 1e-300; expected"),
+        ({"teacher": {"name": "range-noise", "noise": 1e300}}, r"expected a number in \[0, 1_?000"),
         (
             {"teacher": {"name": "composed", "eps_equal": 0.1}},
             "eps_equal follows the episodes of an agent that is trained",

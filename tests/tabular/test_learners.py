@@ -243,6 +243,23 @@ def test_cross_validation_predicts_labels_it_did_not_learn_from() -> None:
 
 
 @pytest.mark.parametrize(
+    "score", [lambda w: np.zeros((len(w), 1)), lambda w: np.full(len(w), np.nan)]
+)
+def test_scores_that_are_no_number_a_walk_are_told(score) -> None:
+    pairs = taught(SMALL, 20, "return", beta=1.0)
+    learned = Learned(solvers.uniform(SMALL), score)
+    with pytest.raises(CellError, match=r"score returned .* for 20 walks; expected numbers \[N\]"):
+        measures.of_model(learned, pairs.first, pairs.second, np.full(20, 0.5))
+
+
+def test_a_learner_cannot_change_the_world_it_is_measured_in() -> None:
+    hidden = SMALL.without_reward()
+    for table in (hidden.transitions, hidden.features, hidden.start, hidden.terminal):
+        with pytest.raises(ValueError, match="read-only"):
+            table[0] = 0
+
+
+@pytest.mark.parametrize(
     ("learned", "message"),
     [
         (3, "learn returned a int"),
@@ -250,6 +267,10 @@ def test_cross_validation_predicts_labels_it_did_not_learn_from() -> None:
         (Learned(np.ones((SMALL.states, 4)), len), "no probability"),
         (Learned(solvers.uniform(SMALL), len, np.ones(3)), r"reward of shape \[3\]"),
         (Learned(solvers.uniform(SMALL), len, np.full((SMALL.states, 4), np.nan)), "not finite"),
+        (
+            Learned(solvers.uniform(SMALL), len, measures={"scaled_return": 1.0}),
+            "measures named scaled_return",
+        ),
     ],
 )
 def test_what_is_no_result_is_told(learned, message: str) -> None:

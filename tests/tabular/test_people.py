@@ -122,6 +122,8 @@ def started(segments: np.ndarray) -> np.ndarray:
         ),
         ("segment_pairs", moved, r"pair 7 moves by \[1, 1\]; expected one of \(-1, 0\)"),
         ("segment_pairs", started, r"pair 3 starts at \[8, 9\], where no episode"),
+        ("segment_pairs", lambda x: x + 0.5, "expected at least one pair, of whole numbers"),
+        ("segment_pairs", lambda x: x[:0], "expected at least one pair"),
         ("Y", lambda y: y + 0.1, "expected labels 0, 0.5 or 1"),
         ("Y", lambda y: y[:9], r"found float64 \[9\]; expected numbers \[1500\]"),
         (

@@ -1,5 +1,7 @@
 """Rules over whole segments, functions of the user's, and crowds of annotators."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +156,13 @@ def test_a_majority_counts_shares_and_may_be_noisy() -> None:
     assert Majority(annotators=["oracle", against]).label(first, second, rng()) == 0.5
     p = Majority(annotators=["oracle", against], shares=[0.7, 0.3], beta=2.0)
     assert p.probability(first, second)[0] == pytest.approx(stats.logistic.cdf(2.0 * 0.4))
+
+
+def test_an_angle_needs_a_plane() -> None:
+    teacher, line = registry.make("teacher", "angle"), segments([[0.0]])
+    line = replace(line, next_obs=line.next_obs[..., :1])
+    with pytest.raises(CellError, match="a place in the plane, but an observation has 1 number"):
+        teacher.label(line, line, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.4], [1.0], [0.5, 0.6]])

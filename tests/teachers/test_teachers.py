@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from pbrl import registry
 from pbrl.errors import CellError, ConfigError, EnvironmentFault
 from pbrl.segments import GroundTruthError, Segments
 from pbrl.teachers.bpref import composed, equal, mistake, myopic, oracle, skip, stochastic
+from pbrl.teachers.comparison import softened
 from pbrl.teachers.returns import PartialReturn, imitation, noisy_returns, range_noise, rime
 
 PAIRS = 100_000
@@ -354,6 +355,15 @@ def test_noise_on_scores_and_a_noisy_choice_are_averaged_over() -> None:
     assert found == pytest.approx(np.trapezoid(values, z), abs=1e-9)
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.9, 2.1, 10.0, 300.0])
+def test_a_noisy_choice_by_scores_of_any_noise_has_its_exact_probability(spread: float) -> None:
+    gains = np.linspace(-3, 3, 13) * max(spread, 1)
+    z = np.linspace(-9, 9, 100_001)
+    for gain, found in zip(gains, softened(gains, np.full(13, spread)), strict=True):
+        values = stats.norm.pdf(z) * stats.logistic.cdf(gain + spread * z)
+        assert found == pytest.approx(np.trapezoid(values, z), abs=1e-9)
+
+
 @given(st.floats(-50, 50), st.floats(0.01, 20), st.floats(0, 1))
 def test_noisy_probabilities_are_antisymmetric(gain: float, beta: float, eps: float) -> None:
     a, b = segments([[0.0, gain]]), segments([[1.0, 0.0]])
@@ -424,6 +434,15 @@ def test_noise_as_wide_as_a_share_of_the_range_confuses_good_and_poor_alike() ->
     first, second = (segments([list(pair[side]) for pair in pairs]) for side in (0, 1))
     teacher = told(range_noise(0.2, gamma=1.0), reward_range=(0.0, 10.0))
     p = teacher.probability(first, second)
+    for noise in (0.05, 0.1, 0.3):
+        finer = told(range_noise(noise, gamma=1.0), reward_range=(0.0, 10.0))
+        for k, (a, b) in enumerate(pairs):
+            left, right = (
+                stats.truncnorm(-sum(s) / w, (20 - sum(s)) / w, sum(s), w)
+                for s, w in ((a, 20 * noise), (b, 20 * noise))
+            )
+            exact = integrate.quad(lambda x, f=left, g=right: g.pdf(x) * f.cdf(x), 0, 20)[0]
+            assert finer.probability(first, second)[k] == pytest.approx(exact, abs=1e-7)
     x = (np.arange(20_000) + 0.5) / 1000
     for k, (a, b) in enumerate(pairs):
         density = [stats.norm.pdf(x, sum(side), 4.0) for side in (a, b)]
