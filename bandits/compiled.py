@@ -36,6 +36,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -54,8 +55,20 @@ from numba.extending import intrinsic, models, overload_method, register_model
 FOREIGN = {*sys.stdlib_module_names, "numpy", "numba"}
 PYTHON_ONLY = ("check",)
 PYTHON_VALUES = (str, dict)
-# Compiled code is kept beside this file or where the user says, never in the home directory.
-CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
+
+
+def can_keep(source: str) -> bool:
+    """Whether compiled code can be kept: where NUMBA_CACHE_DIR says, else beside its source file.
+
+    Elsewhere it is not: numba would turn to the home directory, and fail without one.
+    """
+    place = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(source).parent / "__pycache__")
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+    return os.access(place, os.W_OK)
+
+
+CACHE = can_keep(__file__)
 
 
 @dataclass_transform(eq_default=False)

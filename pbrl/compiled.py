@@ -13,10 +13,8 @@ Comparisons are written so that NaN passes: a network that diverged must not loo
 """
 
 import math
-import os
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +25,7 @@ from numba import njit
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import Tensor, optim
 
+from bandits.compiled import can_keep
 from pbrl.networks import StackedMLP
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 
 TANH_EPS = 1e-6  # SB3's, inside log(1 - tanh² + eps)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-# Compiled code is kept beside this file or where the user says, never in the home directory.
-CACHE = "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK)
+CACHE = can_keep(__file__)
 # No fast math: what is rounded, and in which order, is what is written here. Else the process that
 # compiles and those that load its code from the cache, where other calls are inlined, would differ
 # in the last bit; and 1 - a² + eps would lose most digits of eps.

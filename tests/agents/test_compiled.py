@@ -16,6 +16,7 @@ from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bandits.compiled import can_keep
 from pbrl import compiled
 from pbrl.agents.sac import SAC
 from pbrl.errors import ConfigError
@@ -330,6 +331,39 @@ def test_a_forward_pass_is_that_of_the_stacked_network() -> None:
 def test_the_compiled_core_is_refused_elsewhere() -> None:
     with pytest.raises(ConfigError, match="core 'compiled' is for the CPU, found device 'meta'"):
         make("compiled", device="meta")
+
+
+def test_compiled_code_is_kept_where_that_is_possible_and_nowhere_else(
+    tmp_path, monkeypatch
+) -> None:
+    source, blocked = tmp_path / "package" / "compiled.py", tmp_path / "file" / "within"
+    source.parent.mkdir()
+    blocked.parent.touch()
+    for place, kept in ((tmp_path / "new" / "cache", True), (blocked, False), ("", True)):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(place))
+        assert can_keep(str(source)) is kept
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert can_keep(str(source))
+    assert not can_keep(str(blocked / "compiled.py"))
+
+
+UNKEPT = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from test_compiled import make
+print(make("compiled", hidden=()).act(np.zeros((1, 5))).shape)
+"""
+
+
+@pytest.mark.slow
+def test_without_a_place_for_compiled_code_an_agent_acts_all_the_same(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", UNKEPT, str(Path(__file__).parent)]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "(1, 2)"
+    assert [path.name for path in tmp_path.rglob("*.nb?")] == []
 
 
 FRESH = """
