@@ -652,6 +652,17 @@ def test_an_episode_is_the_same_however_many_are_played_at_once(lanes) -> None:
     assert len({e.end.ret for e in found}) == 23
 
 
+def test_an_agent_that_draws_when_it_is_evaluated_changes_nothing_afterwards() -> None:
+    class Drawing(Tanh):
+        def act(self, obs, deterministic=False):
+            return super().act(obs) * torch.rand(1).numpy()
+
+    before = torch.get_rng_state()
+    (once,), (again,) = (played(1, 1, Drawing()) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert once.end == again.end != played(1, 1)[0].end
+
+
 def test_a_fault_in_an_evaluation_tells_its_episode(monkeypatch) -> None:
     step = Ends.step
     monkeypatch.setattr(
