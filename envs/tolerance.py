@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+NUMBER = (int, float)  # the latter includes numpy's float64
 Square = Callable[[Any], Any]
 SLOPES: dict[str, Callable[[Any, Square], Any]] = {
     "gaussian": lambda x, square: np.exp(-0.5 * square(x)),
@@ -46,7 +47,7 @@ def hasten(module: ModuleType) -> None:
 
 
 def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callable[..., Any]:
-    """`original` to the bit; several numbers, `cosine`, and what it refuses still go to it."""
+    """`original` to the bit; arrays of more, `cosine`, and what it refuses still go to it."""
 
     @cache
     def scale_of(sigmoid: str, value: float) -> Any:
@@ -68,7 +69,9 @@ def quick(original: Callable[..., Any], sigmoids: Callable[..., Any]) -> Callabl
             number, square = x.item(), _product
         else:
             return original(x, bounds, margin, sigmoid, value_at_margin)
-        if lower > upper or margin < 0 or sigmoid not in SLOPES:
+        are_numbers = isinstance(lower, NUMBER) and isinstance(upper, NUMBER)
+        are_numbers = are_numbers and isinstance(margin, NUMBER)
+        if not are_numbers or lower > upper or margin < 0 or sigmoid not in SLOPES:
             return original(x, bounds, margin, sigmoid, value_at_margin)
         value = 1.0 if lower <= number <= upper else 0.0
         if margin != 0:

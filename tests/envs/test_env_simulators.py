@@ -96,13 +96,14 @@ def test_a_simulation_that_diverges_is_told_as_dm_control_tells_it():
     x=st.one_of(
         st.floats(-1e6, 1e6).map(np.float64),
         st.floats(-3, 3),
+        st.sampled_from([np.nan, np.inf, -np.inf]),
         arrays(np.float64, st.sampled_from([(1,), (4,), (), (1, 1)]), elements=st.floats(-3, 3)),
     ),
-    bounds=st.tuples(st.floats(-2, 2), st.one_of(st.floats(0, 3), st.just(np.inf))).map(
-        lambda b: (b[0], b[0] + b[1])
-    ),
+    bounds=st.tuples(
+        st.floats(-2, 2), st.one_of(st.floats(0, 3), st.sampled_from([np.inf, np.ones(1)]))
+    ).map(lambda b: (b[0], b[0] + b[1])),
     margin=st.one_of(
-        st.just(0), st.just(1), st.floats(0.01, 5), st.floats(0.01, 5).map(np.float64)
+        st.sampled_from([0, 1, np.ones(1)]), st.floats(0.01, 5), st.floats(0.01, 5).map(np.float64)
     ),
     sigmoid=st.sampled_from([*tolerance.SLOPES, "cosine"]),
     value=st.one_of(st.just(0.1), st.just(0), st.floats(0, 1.1)),
