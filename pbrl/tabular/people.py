@@ -83,7 +83,11 @@ def read(folder: Path, condition: str) -> Answers:
     if condition not in known:
         raise ConfigError(f"{folder}: no condition {condition!r}; {did_you_mean(condition, known)}")
     segments = _array(folder / f"{condition}{PAIRS}", (None, 2, STEPS + 1, 2))
-    if not (segments % 1 == 0).all() or not len(segments):
+    if (
+        not np.isfinite(segments).all()
+        or (segments != np.trunc(segments)).any()
+        or not len(segments)
+    ):
         raise ConfigError(
             f"{folder / (condition + PAIRS)}: expected at least one pair, of whole numbers"
         )
@@ -99,7 +103,7 @@ def read(folder: Path, condition: str) -> Answers:
     path = folder / f"{condition}{FEATURES}"
     if path.is_file():
         claimed = _array(path, answers.differences.shape)
-        wrong = np.flatnonzero(np.abs(claimed - answers.differences).max(1) > 1e-6)
+        wrong = np.flatnonzero(~(np.abs(claimed - answers.differences).max(1) <= 1e-6))
         if wrong.size:
             raise ConfigError(
                 f"{path}: {wrong.size} of {len(labels)} rows are not what the segments say, the "
@@ -167,6 +171,8 @@ def differences(world: World, first: Walks, second: Walks) -> np.ndarray:
 def study(answers: Answers, *, folds: int = 10, seed: int = 0) -> Iterator[Fit]:
     """Each model fitted to the answers, and judged by cross-validation."""
     labels = answers.pairs.labels
+    if len(labels) < folds:
+        raise ConfigError(f"{len(labels)} answers in {folds} parts; ask for at most {len(labels)} (--folds)")
     part = np.random.default_rng(seed).permutation(len(labels)) % folds
     for name, rows in MODELS.items():
         design = answers.differences @ rows.T
@@ -177,7 +183,9 @@ def study(answers: Answers, *, folds: int = 10, seed: int = 0) -> Iterator[Fit]:
             found = _fitted(design[kept], labels[kept])
             losses[~kept] = logistic.cross_entropy(design[~kept] @ found, labels[~kept])
         entropy = float(logistic.cross_entropy(design @ weights, labels).mean())
-        sure = 0.5 + 0.5 * np.sign(np.round(design @ weights, 9))
+        # A model of one weight says which side is better, whatever sign was fitted.
+        margins = design[:, 0] if len(rows) == 1 else design @ weights
+        sure = 0.5 + 0.5 * np.sign(np.round(margins, 9))
         accuracy = float((sure == labels).mean()) if len(rows) else None
         yield Fit(name, weights, entropy, float(losses.mean()), losses, accuracy)
 

@@ -124,6 +124,8 @@ def started(segments: np.ndarray) -> np.ndarray:
         ("segment_pairs", started, r"pair 3 starts at \[8, 9\], where no episode"),
         ("segment_pairs", lambda x: x + 0.5, "expected at least one pair, of whole numbers"),
         ("segment_pairs", lambda x: x[:0], "expected at least one pair"),
+        ("segment_pairs", lambda x: x + np.inf, "of whole numbers"),
+        ("X", lambda x: x * np.nan, "1500 of 1500 rows"),
         ("Y", lambda y: y + 0.1, "expected labels 0, 0.5 or 1"),
         ("Y", lambda y: y[:9], r"found float64 \[9\]; expected numbers \[1500\]"),
         (
@@ -147,3 +149,18 @@ def test_a_folder_or_a_condition_that_is_not_there_is_told(tmp_path: Path) -> No
     write(tmp_path)
     with pytest.raises(ConfigError, match="no condition 'Contrl'; did you mean 'Control'"):
         people.read(tmp_path, "Contrl")
+
+
+def test_a_model_agrees_by_what_it_says_and_not_by_the_sign_it_is_fitted_with(tmp_path) -> None:
+    """Answers of who prefers the worse one agree with no model, however it is fitted."""
+    x = write(tmp_path)
+    broken(tmp_path, "Y", lambda y: 0.5 - 0.5 * np.sign(x[:, 0]))
+    fits = {fit.model: fit for fit in people.study(people.read(tmp_path, "Control"))}
+    assert fits["partial return"].weights[0] < 0
+    assert fits["partial return"].accuracy == pytest.approx((x[:, 0] == 0).mean())
+
+
+def test_more_parts_than_answers_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, n=5)
+    with pytest.raises(ConfigError, match="5 answers in 10 parts; ask for at most 5"):
+        list(people.study(people.read(tmp_path, "Control")))

@@ -158,6 +158,24 @@ def test_a_majority_counts_shares_and_may_be_noisy() -> None:
     assert p.probability(first, second)[0] == pytest.approx(stats.logistic.cdf(2.0 * 0.4))
 
 
+def test_who_answers_less_counts_less_in_the_odds_of_a_population() -> None:
+    """P(second | answered) weighs annotators by how likely they answer; labels come as often."""
+    n = 20_000
+    first, second = segments(np.zeros((n, 3))), segments(np.ones((n, 3)))
+    first, second = (
+        replace(side, stage=torch.full((n, 3), at)) for side, at in ((first, 0.1), (second, 0.9))
+    )
+    shy = {"name": "partial-return", "stage_skip": 0.75}  # refuses 0.6 of these
+    wrong = {"name": "partial-return", "eps_mistake": 1.0}
+    population = Population([shy, wrong], [0.5, 0.5])
+    assert population.willing(first, second)[0] == pytest.approx(0.7)
+    p = population.probability(first, second)
+    assert p[0] == pytest.approx(0.2 / 0.7)
+    labels = population.label(first, second, rng())
+    answered = labels[~np.isnan(labels)]
+    assert stats.binomtest(int(answered.sum()), len(answered), 0.2 / 0.7).pvalue > ALPHA
+
+
 def test_an_angle_needs_a_plane() -> None:
     teacher, line = registry.make("teacher", "angle"), segments([[0.0]])
     line = replace(line, next_obs=line.next_obs[..., :1])
