@@ -172,7 +172,9 @@ def study(answers: Answers, *, folds: int = 10, seed: int = 0) -> Iterator[Fit]:
     """Each model fitted to the answers, and judged by cross-validation."""
     labels = answers.pairs.labels
     if len(labels) < folds:
-        raise ConfigError(f"{len(labels)} answers in {folds} parts; ask for at most {len(labels)} (--folds)")
+        raise ConfigError(
+            f"{len(labels)} answers in {folds} parts; ask for at most {len(labels)} (--folds)"
+        )
     part = np.random.default_rng(seed).permutation(len(labels)) % folds
     for name, rows in MODELS.items():
         design = answers.differences @ rows.T
