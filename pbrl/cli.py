@@ -422,7 +422,8 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
         terminal.print_status(rows)
         terminal.say()
     states = Counter(terminal.state(row) for row in rows)
-    terminal.say(f"{folder}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    counts = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    terminal.say(f"{folder}: {counts or 'no cells'}")
     if other:
         names = sorted({name for names in other.values() for name in names})
         terminal.say_words(

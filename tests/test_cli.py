@@ -194,3 +194,9 @@ def test_one_name_of_any_kind_is_listed(monkeypatch, capsys) -> None:
         assert out.startswith(f"--- {kind}\n{name}\n")
     code, _, err = call(monkeypatch, capsys, "list", "pebbel")
     assert (code, "did you mean 'pebble'?" in err) == (2, True)
+
+
+def test_a_folder_without_cells_is_told_as_such(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "cells").mkdir()
+    code, out, _ = call(monkeypatch, capsys, "status", tmp_path)
+    assert (code, out) == (0, f"{tmp_path}: no cells\n")

@@ -47,6 +47,11 @@ from pbrl.networks import StackedMLP
 from pbrl.transfer import sent
 
 INSTEAD = "keep state_dict() and give it to load_state_dict() of an agent of the same settings"
+IN_TORCH = (
+    *("mean_and_log_std", "sample_action", "_act"),
+    *("_step", "_update", "_update_critic", "_move_target"),
+)
+"""What the compiled core does in its own way: a subclass that changes one needs core 'torch'."""
 
 
 class SAC(stable_baselines3.SAC):
@@ -86,6 +91,12 @@ class SAC(stable_baselines3.SAC):
             raise ConfigError(
                 f"core 'compiled' is for the CPU, found device {str(device)!r}; expected core "
                 "'torch' there"
+            )
+        changed = [name for name in IN_TORCH if getattr(type(self), name) is not getattr(SAC, name)]
+        if core == "compiled" and changed:
+            raise ConfigError(
+                f"{type(self).__name__} has {changed[0]} of its own, found core 'compiled', which "
+                "does not call it; expected core 'torch'"
             )
         self.core = core
         super().__init__(

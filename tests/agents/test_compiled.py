@@ -282,7 +282,9 @@ def test_both_cores_draw_the_same_noise() -> None:
     for obs in (np.ones(5, np.float32), np.ones((20, 5), np.float32)):
         drawn = ours.act(obs)
         assert np.allclose(drawn, theirs.act(obs), atol=1e-6)
-        assert (drawn != ours.act(obs, deterministic=True)).all()
+        mean = ours.act(obs, deterministic=True)
+        assert np.allclose(mean, theirs.act(obs, deterministic=True), atol=1e-6)
+        assert (drawn != mean).all()
 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(0, 2**31))
@@ -364,6 +366,18 @@ def test_without_a_place_for_compiled_code_an_agent_acts_all_the_same(tmp_path) 
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "(1, 2)"
     assert [path.name for path in tmp_path.rglob("*.nb?")] == []
+
+
+@pytest.mark.parametrize("name", ["_update", "_update_critic", "sample_action", "_act"])
+def test_a_subclass_whose_code_it_would_not_run_is_refused(name: str, monkeypatch) -> None:
+    changed = type("Mine", (SAC,), {name: lambda *_: 1 / 0})
+    extended = type("Other", (SAC,), {"extra": None})
+    monkeypatch.setitem(make.__globals__, "SAC", changed)
+    with pytest.raises(ConfigError, match=f"Mine has {name} of its own, found core 'compiled'"):
+        make("compiled")
+    assert make("torch").core == "torch"
+    monkeypatch.setitem(make.__globals__, "SAC", extended)
+    assert make("compiled").core == "compiled"
 
 
 FRESH = """
