@@ -389,6 +389,8 @@ class Progress:
     def __init__(self, cells: "list[Cell]") -> None:
         self.cells = {cell.id: cell for cell in cells}
         self.running: dict[str, float] = {}
+        self.compiling: set[str] = set()
+        self.compiling_note = "once on a machine"  # said once where there is no screen
         self.ended = {"done": 0, "skipped": 0, "failed": 0}
         self.began = time.monotonic()
         self.lost: OutputError | None = None
@@ -436,21 +438,26 @@ class Progress:
             self.cells |= {cell.id: cell for cell in after}
 
     def event(self, what: str, cell: "Cell", note: str = "") -> None:
-        """Called by the runner: started, done, skipped, failed, retry, waiting."""
+        """Called by the runner: the events of `pbrl.jobs.queue.run_cells`."""
         with self.lock:
+            self.compiling.discard(cell.id)
             if what == "started":
                 self.running[cell.id] = time.monotonic()
-            else:
+            elif what == "compiling":
+                self.compiling.add(cell.id)
+                note, self.compiling_note = self.compiling_note, ""
+            elif what != "computing":
                 took = time.monotonic() - self.running.pop(cell.id, time.monotonic())
                 if what in self.ended:
                     self.ended[what] += 1
                 note = note or (f"in {duration(took)}" if what == "done" else "")
-        if what == "skipped" or self.lost is not None:
+        is_silent = what in ("skipped", "computing") or (what == "compiling" and not note)
+        if is_silent or self.lost is not None:
             return
         ended = sum(self.ended.values())
         note = shown(note.strip().partition("\n")[0], limit=300, lines=False)
-        stop = ":" if note and what in ("failed", "retry") else ""
-        line = f"[{ended}/{len(self.cells)}] {what:<8}{name(cell)}{stop} {note}".rstrip()
+        stop = ":" if note and what in ("failed", "retry", "compiling") else ""
+        line = f"[{ended}/{len(self.cells)}] {what:<7} {name(cell)}{stop} {note}".rstrip()
         with self._tolerant():
             if self.live is None:
                 say(line)
@@ -463,15 +470,21 @@ class Progress:
 
         with self.lock:
             running, counted = list(self.running.items()), dict(self.ended)
+            compiling = {*self.compiling}
         now = time.monotonic()
         rows = []
-        room = max(8, self.console.width - 15)
-        for cell_id, since in running[: max(1, self.console.height - 6)]:
+        room = max(8, self.console.width - 21)
+        for cell_id, since in running[: max(1, self.console.height - 7)]:
             cell = self.cells[cell_id]
-            part = share(cell.progress(), cell.config) or 0.0
+            part = share(cell.progress(), cell.config)
+            done = "starting" if part is None else f"{part:.0%}"
+            if cell_id in compiling:
+                done = "compiling"
             text = name(cell)
             text = text if len(text) <= room else f"{text[: room - 3]}..."
-            rows.append([text, f"{part:.0%}", duration(now - since)])
+            rows.append([text, done, duration(now - since)])
+        if compiling:
+            rows.append(["(machine code is made once on a machine)", "", ""])
         counts = ", ".join(f"{n} {what}" for what, n in counted.items() if n)
         ended = sum(counted.values())
         lines = _table(["running"], ["done", "time"], rows, self.console.width)

@@ -16,6 +16,7 @@ import tiny_cells
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from pbrl import terminal
 from pbrl.errors import shown
@@ -114,8 +115,6 @@ def test_a_run_and_the_looks_at_it_on_a_terminal(columns: int, suite: list, tmp_
 
 def screen(columns: int, cells: list[Cell], progress: dict[str, Any]) -> str:
     """The live table while these cells run."""
-    from rich.console import Console
-
     shown_by = terminal.Progress(cells)
     shown_by.console = Console(width=columns, height=20, file=open(os.devnull, "w"))  # noqa: SIM115
     for cell in cells:
@@ -144,6 +143,20 @@ def test_the_live_screen_shows_any_progress(columns: int, step: object, tmp_path
 def test_the_live_screen_of_a_thousand_running_cells_fits(tmp_path: Path) -> None:
     cells = [Cell(tmp_path, tiny_cells.config(seed)) for seed in range(1000)]
     assert len(screen(80, cells, {"step": 1}).splitlines()) <= 20
+
+
+def test_a_cell_that_compiles_or_has_not_begun_says_so(tmp_path: Path, capsys) -> None:
+    cells = [Cell(tmp_path, tiny_cells.config(seed)) for seed in range(2)]
+    shown_by = terminal.Progress(cells)
+    shown_by.console = Console(width=80, height=20)
+    for what in ("started", "compiling"):
+        for cell in cells:
+            shown_by.event(what, cell)
+    shown_by.event("computing", cells[1])
+    text = str(shown_by._screen())
+    assert text.count("compiling") == text.count("starting") == 1
+    assert "once on a machine" in text
+    assert capsys.readouterr().out.count("compiling walk on line, seed 0: once on a machine") == 1
 
 
 def test_a_bandit_shows_its_repetitions(tmp_path: Path) -> None:

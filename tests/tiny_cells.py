@@ -17,7 +17,8 @@ import torch
 import pbrl.run
 from pbrl import registry
 from pbrl.errors import EnvironmentFault
-from pbrl.run.signals import Interrupted, Stop, beat, within
+from pbrl.jobs.watch import LOOK
+from pbrl.run.signals import Here, Interrupted, Stop, beat, within
 from pbrl.store import Cell
 
 PLUGIN = str(Path(__file__).resolve())
@@ -93,6 +94,10 @@ def misbehave(cell: Cell, mischief: str | None) -> None:
         raise EnvironmentFault("environment 'line' has no ground")
     if mischief == "show gpu":
         print("visible GPUs:", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if mischief == "compiles":
+        Here.board.compiling = True
+        time.sleep(3 * LOOK)
+        Here.board.compiling = False
     if mischief == "bug":
         raise KeyError("position")
     if mischief == "nan":

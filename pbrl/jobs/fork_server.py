@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,9 +24,15 @@ from pbrl.store.atomic import write_all
 from pbrl.store.provenance import environment
 
 
-def preload(names: Sequence[Sequence[str]], depths: Sequence[int] = ()) -> None:
+def preload(
+    names: Sequence[Sequence[str]],
+    depths: Sequence[int] = (),
+    *,
+    tell: Callable[[bool], None] = lambda compiling: None,
+) -> None:
     """Import what cells need, and compile or load agents whose networks have these hidden layers.
 
+    `tell` hears when compiling begins and ends: a minute for an agent new to this machine.
     Whatever fails here fails again, and is reported, in its cell.
     """
     import warnings
@@ -39,7 +45,7 @@ def preload(names: Sequence[Sequence[str]], depths: Sequence[int] = ()) -> None:
     import pbrl.run.bandit
     import pbrl.run.compiling
     import pbrl.run.online
-    import pbrl.run.tabular  # noqa: F401
+    import pbrl.run.tabular
     from pbrl import registry
 
     torch.set_num_threads(1)
@@ -52,7 +58,8 @@ def preload(names: Sequence[Sequence[str]], depths: Sequence[int] = ()) -> None:
             print(f"not preloaded: {kind} {name!r}: {error}", file=sys.stderr)
     for depth in depths:
         try:
-            preload_agent(depth)
+            with pbrl.run.compiling.watched(tell):
+                preload_agent(depth)
         except Exception as error:
             print(f"not preloaded: an agent of {depth} layers: {error}", file=sys.stderr)
     # Python 3.12 warns of any fork beside a thread; the only threads here belong to polars, idle.
@@ -85,13 +92,15 @@ class Server:
 
     Requests and reports are lines of JSON: {"preload": [[kind, name], ...], "depths": [2]},
     {"cell": PATH, "plugins": [...], "expired_token": null, "hang_timeout": 600}, {"stop": true};
-    {"ready": true}, {"ended": fields of `Ended`}.
+    {"ready": true}, {"compiling": ids of cells, null for what all wait for}, {"ended": fields of
+    `Ended`}.
     """
 
     def __init__(self) -> None:
         os.setsid()  # a Ctrl-C in the terminal is for the runner, which then tells us
         self.pid = os.getpid()
         self.running: dict[int, Watched] = {}
+        self.compiling: list[str] = []
         self.reports = os.dup(1)
         os.dup2(2, 1)  # whatever an import prints must not get between the reports
         self.wake_read, self.wake_write = os.pipe()
@@ -126,11 +135,19 @@ class Server:
         for watched in self.running.values():
             watched.look()
         self.reap()
+        compiling = [w.folder.name for w in self.running.values() if w.board.compiling]
+        if compiling != self.compiling:
+            self.compiling = compiling
+            self.report(compiling=compiling)
         return ready
 
     def handle(self, request: dict[str, Any]) -> None:
         if "preload" in request:
-            preload(request["preload"], request["depths"])
+            preload(
+                request["preload"],
+                request["depths"],
+                tell=lambda compiling: self.report(compiling=None if compiling else []),
+            )
             self.report(ready=True)
         elif "stop" in request:
             self.stop()

@@ -41,6 +41,12 @@ class Local:
         self.server: subprocess.Popen[bytes] | None = None
         self.rest = b""
         self.is_ready = False
+        self._compiling: list[str] | None = []  # None: the server compiles what all wait for
+
+    @property
+    def compiling(self) -> set[str]:
+        """Of the running cells, those for which machine code is being made."""
+        return self.running if self._compiling is None else self.running & {*self._compiling}
 
     def _serve(self) -> subprocess.Popen[bytes]:
         if self.server is None:
@@ -86,6 +92,8 @@ class Local:
         *lines, self.rest = (self.rest + data).split(b"\n")
         reports = [json.loads(line) for line in lines]
         self.is_ready |= any("ready" in report for report in reports)
+        for report in reports:
+            self._compiling = report.get("compiling", self._compiling)
         found = [Ended(*report["ended"]) for report in reports if "ended" in report]
         self.running -= {ended.cell_id for ended in found}
         return found

@@ -54,6 +54,10 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many cells fit at once."""
 
+    @property
+    def compiling(self) -> set[str]:
+        """Of the running cells, those for which machine code is being made, where this is known."""
+
     def start(self, cell: Cell, *, plugins: Sequence[str], expired_token: str | None) -> None:
         """Begin computing a cell."""
 
@@ -80,10 +84,10 @@ def run_cells(
 ) -> Summary:
     """Compute the cells that are not done; `jobs` at once here, as many as Ray has CPUs there.
 
-    Events are started, done, skipped (done before, or by another runner), failed, retry, waiting
-    (another runner is computing it). SIGINT and SIGTERM stop within five seconds: running cells
-    write a checkpoint, and running the same cells again continues them. A cell that failed before
-    is computed again when it lacked resources or was lost, when anything it could depend on has
+    Events are started, compiling and computing (machine code is made, is there), done, skipped
+    (done before, or by another runner), failed, retry, waiting (another runner is computing it).
+    SIGINT and SIGTERM stop within five seconds: running cells write a checkpoint, and running the
+    same cells again continues them. A cell that failed before is computed again when it lacked resources or was lost, when anything it could depend on has
     changed since, or with "failed" in `retry`; otherwise it is reported as failed. A cell computed
     by other code stays as it is and is reported; with "outdated" in `retry` it is computed again.
     Nothing that a cell does or leaves behind ends the others. Raises StoreError when `root` cannot
@@ -146,6 +150,7 @@ class _Queue:
         self.summary = Summary()
         self.waiting: deque[tuple[Cell, str | None]] = deque()
         self.running: set[str] = set()
+        self.compiling: set[str] = set()
         self.elsewhere: dict[str, Watch] = {}
         self.losses: Counter[str] = Counter()
         self.waiting_told = False
@@ -217,6 +222,7 @@ class _Queue:
                 self._start(cell, expired_token, place)
         for ended in place.ended(_PATIENCE if self.running or self.elsewhere else 0):
             self._take_in(ended)
+        self._tell_compiling(place.compiling & self.running)
         for cell_id in list(self.elsewhere):
             with self._alone(self.cells[cell_id]):
                 self._look(self.cells[cell_id])
@@ -225,6 +231,13 @@ class _Queue:
             for cell_id in self.elsewhere:
                 self.event("waiting", self.cells[cell_id], "another runner is computing it")
         return bool(self.waiting or self.running or self.elsewhere)
+
+    def _tell_compiling(self, now: set[str]) -> None:
+        before, self.compiling = self.compiling, now
+        for cell_id in sorted(now - before):
+            self.event("compiling", self.cells[cell_id], "")
+        for cell_id in sorted((before - now) & self.running):
+            self.event("computing", self.cells[cell_id], "")
 
     def _take_in(self, ended: Ended) -> None:
         self.running.discard(ended.cell_id)

@@ -76,6 +76,7 @@ class Ray:
                     f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS')}: {error}"
                 ) from error
         self.remote = ray.remote(_compute)
+        self.compiling: set[str] = set()  # which cells compile is not told
 
     @property
     def slots(self) -> int:

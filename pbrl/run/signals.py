@@ -37,10 +37,10 @@ def is_interruption(error: BaseException) -> bool:
 
 
 class Board:
-    """Beats, the party whose code runs, and the outcome; a write costs no system call."""
+    """Beats, whose code runs, whether it compiles, the outcome; a write costs no system call."""
 
     SIZE = 8192
-    _PARTY, _TOLD = 8, 16  # where they stand, in bytes; the beats stand first
+    _PARTY, _COMPILING, _TOLD = 8, 9, 16  # where they stand, in bytes; the beats stand first
     _ROOM = SIZE - _TOLD - 4
 
     def __init__(self, memory: "bytearray | mmap.mmap | None" = None) -> None:
@@ -85,6 +85,15 @@ class Board:
             return call(*given, **named)
         finally:
             self.memory[self._PARTY] = before
+
+    @property
+    def compiling(self) -> bool:
+        """Whether machine code is being made."""
+        return bool(self.memory[self._COMPILING])
+
+    @compiling.setter
+    def compiling(self, is_so: bool) -> None:
+        self.memory[self._COMPILING] = is_so
 
     def tell(self, code: int, message: str) -> None:
         """How the cell ended, in the words of its own process."""

@@ -2,6 +2,7 @@
 
 import random
 
+import numba
 import torch
 
 from pbrl import compiled
@@ -15,6 +16,14 @@ def test_an_agent_is_made_ready_without_a_trace() -> None:
     assert before == (random.getstate(), torch.get_rng_state().tolist())
     for function in (compiled.update, compiled.act):
         assert len(compiled.machine_code(function, 3, "float32").signatures) == 1
+
+
+def test_it_tells_while_it_compiles_an_agent(monkeypatch) -> None:
+    function = numba.njit(lambda x: x + 1)
+    monkeypatch.setattr(fork_server, "preload_agent", function)
+    told: list[bool] = []
+    fork_server.preload([], depths=[2, 3], tell=told.append)
+    assert told == [True, False]  # the second one is there already
 
 
 def test_what_cannot_be_made_ready_is_told_in_the_log(capfd, monkeypatch) -> None:

@@ -60,6 +60,12 @@ def wait_until(condition: object, timeout: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def test_a_cell_that_compiles_is_told(tmp_path: Path) -> None:
+    _, events = run(tmp_path, [Cell(tmp_path, tiny_cells.config(0, mischief="compiles"))])
+    told = [what for what, _, _ in events if what != "computing"]
+    assert told == ["started", "compiling", "done"]
+
+
 # --- what becomes of cells ----------------------------------------------------------------------
 
 MISCHIEF = {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numba
+from numba.core.event import Listener, install_listener
 
 from pbrl.jobs import worker
 from pbrl.run.compiling import watched
@@ -42,6 +43,31 @@ def test_each_function_compiled_shows_life_and_is_counted_once(capfd) -> None:
     outer(1)  # another type: compiled, but nobody watches
     assert compiling.seconds == seconds
     assert capfd.readouterr().err.count("compiled outer in") == 1
+
+
+def test_the_board_says_whether_it_compiles_and_someone_else_may_be_told_instead() -> None:
+    seen = []
+
+    @numba.njit
+    def function(x):
+        return x + 1
+
+    class Look(Listener):
+        def on_start(self, event):
+            seen.append(Here.board.compiling)
+
+        def on_end(self, event):
+            pass
+
+    with watched(), install_listener("numba:run_pass", Look()):
+        function(1.0)
+    assert seen
+    assert all(seen)
+    assert not Here.board.compiling
+    told: list[bool] = []
+    with watched(told.append):
+        function(1)
+    assert told == [True, False]
 
 
 def test_products_of_compiled_code_use_one_thread_in_a_cell() -> None:
