@@ -142,7 +142,12 @@ def list_(
     for plural, entries in found.items():
         if what not in PLURALS:
             terminal.say(f"--- {PLURALS[plural]}")
-        terminal.print_entries(entries)
+        terminal.print_entries(entries, whole=what not in PLURALS)
+        if plural == "methods" and entries:
+            terminal.say_words(
+                "in parentheses: what the papers use (DMC: dm_control, MW: Meta-World); the "
+                "defaults are for small tasks"
+            )
 
 
 def _names(kind: str) -> list[str]:
@@ -163,7 +168,7 @@ def _listed(kind: str, name: str) -> dict[str, Any]:
     except PluginError as error:
         return {"name": name, "summary": f"broken: {error}"}
     values = entry.parameters.values()
-    listed = {"name": name, "summary": entry.summary, **entry.meta}
+    listed = {"name": name, "summary": entry.summary, "more": entry.more, **entry.meta}
     listed["parameters"] = {p.name: p.default for p in values}
     listed["expected"] = {p.name: p.expected for p in values}
     listed["ranges"] = {p.name: p.range for p in values if p.range}

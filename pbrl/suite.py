@@ -278,7 +278,7 @@ def _named(
             raise ConfigError(f"{where}: {name}: {key} belongs to the block, beside method")
         unset = {k for k in ("steps", "labels") if k in entry.parameters}
         entry = registry.Entry(
-            kind, name, "", "", {k: p for k, p in entry.parameters.items() if k not in unset}
+            kind, name, "", "", "", {k: p for k, p in entry.parameters.items() if k not in unset}
         )
     options = {
         k: v if isinstance(v, list) and v and not _takes_list(entry, k) else [v]
@@ -328,4 +328,5 @@ def _label(values: list[dict[str, Any]]) -> None:
             continue
         differ = {k for k in same[0] if k != "label" and len({repr(v.get(k)) for v in same}) > 1}
         for one in same if differ else []:
-            one["label"] = spelled({"name": one["name"], **{k: one[k] for k in one if k in differ}})
+            told = {k: v for k, v in one.items() if k in differ and v is not None}
+            one["label"] = spelled({"name": one["name"], **told})

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -141,8 +142,11 @@ def print_names(found: dict[str, list[dict[str, Any]]]) -> None:
     say("\nMore about one kind: pbrl list methods")
 
 
-def print_entries(entries: list[dict[str, Any]]) -> None:
-    """One kind: name with its parameters and their defaults, summary, what else is declared."""
+def print_entries(entries: list[dict[str, Any]], *, whole: bool = False) -> None:
+    """One kind: name with its parameters and their defaults, summary, what else is declared.
+
+    With `whole` also the rest of what its source says of it.
+    """
     grouped = {entry.get("kind", "") for entry in entries} - {""}
     for kind in sorted(grouped, key=_loss_order) if grouped else [""]:
         if kind:
@@ -151,6 +155,8 @@ def print_entries(entries: list[dict[str, Any]]) -> None:
         for entry in entries:
             if entry.get("kind", "") == kind:
                 _print_entry(entry)
+                if whole and entry.get("more"):
+                    say("\n" + _reflowed(entry["more"]) + "\n")
     if grouped:
         say("evidence: C read in code, P in the paper, 2 in a second source, M from memory")
         say("(unverified), D derived or elementary. More: pbrl/losses/README.md")
@@ -171,7 +177,7 @@ SHOWN = ("paper", "evidence", "horizon", "reward_range")
 
 def _print_entry(entry: dict[str, Any]) -> None:
     given = {
-        key: f"{key}={'...' if value == '<required>' else repr(value)}"
+        key: f"{key}={'...' if value == '<required>' else _in_a_suite(value)}"
         for key, value in entry.get("parameters", {}).items()
     }
     given |= {key: f"{given[key]}  {words}" for key, words in entry.get("ranges", {}).items()}
@@ -191,10 +197,36 @@ def _print_entry(entry: dict[str, Any]) -> None:
         say(textwrap.fill(doc, **_beside(given[key], min(110, width()))))
 
 
+def _reflowed(text: str) -> str:
+    """Paragraphs and lists, indented, at the width of the terminal."""
+    item = r" *(?:[-*|]|\d+\.) "
+    lines = []
+    for paragraph in text.split("\n\n"):
+        for part in re.sub(rf"\n(?!{item}) *", " ", paragraph).splitlines():
+            margins: dict[str, Any] = {
+                "initial_indent": " " * 4,
+                "subsequent_indent": " " * (7 if re.match(item, part) else 4),
+            }
+            columns = min(100, width())
+            lines.append(textwrap.fill(part.strip(), columns, break_on_hyphens=False, **margins))
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _in_a_suite(value: Any) -> str:
+    """A default as a suite would give it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_in_a_suite, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
 def _beside(given: str, columns: int) -> dict[str, Any]:
     """How a setting's text is laid out: beside the setting, or below it where that is narrow."""
     if columns >= 72:
-        head, indent = f"    {given:<35}  " if len(given) > 31 else f"    {given:<31} ", " " * 36
+        indent = " " * 36
+        head = f"    {given}\n{indent}" if len(given) > 31 else f"    {given:<31} "
     else:
         head, indent = f"    {given}\n        ", " " * 8
     return {"width": columns, "initial_indent": head, "subsequent_indent": indent}
@@ -362,7 +394,7 @@ def _table(
 
     Texts are shown as they are: no markup, no control characters.
     """
-    from rich.cells import cell_len, chop_cells, set_cell_size  # the rest of rich takes long
+    from rich.cells import cell_len, set_cell_size  # the rest of rich takes long
 
     table = [[*left, *right], *([shown(v, limit=120, lines=False) for v in row] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
@@ -370,7 +402,7 @@ def _table(
         widths[widths.index(max(widths[: len(left)]))] -= 1
     lines = []
     for row in table:
-        folded = [chop_cells(text, wide) or [""] for text, wide in zip(row, widths, strict=True)]
+        folded = [_folded(text, wide) for text, wide in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             placed = [
                 set_cell_size(part, wide) if i < len(left) else part.rjust(wide)
@@ -378,6 +410,19 @@ def _table(
             ]
             lines.append("  ".join(placed).rstrip())
     return lines
+
+
+def _folded(text: str, wide: int) -> list[str]:
+    """The lines of a text that is given so many columns: broken after a mark where there is one."""
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for part in re.findall(r"[^-(,= ]*[-(,= ]?", text):
+        if cell_len(lines[-1] + part) <= wide:
+            lines[-1] += part
+        else:
+            lines += chop_cells(part, wide)
+    return [line for line in lines if line] or [""]
 
 
 class Progress:

@@ -108,6 +108,18 @@ def test_the_plan_says_when_first_questions_are_about_few_episodes(
             assert 0.6 * 20_000 < row["last_session"] < 0.8 * 20_000
 
 
+def test_a_listing_of_one_name_says_what_its_settings_are_and_take(monkeypatch, capsys) -> None:
+    """Choices and defaults as a suite gives them, and what is told of settings in the docstring."""
+    _, told, _ = call(monkeypatch, capsys, "list", "regret")
+    assert "draws=null  first | tie | skip | coin" in told
+    assert "beta=null  over 0" in told
+    assert "`bank`: policies whose successor features" in " ".join(told.split())
+    _, told, _ = call(monkeypatch, capsys, "list", "pebble")
+    assert "in parentheses: what the papers use" in told
+    assert "\n    2. At the switch: " in told
+    assert max(map(len, told.splitlines())) <= 110
+
+
 def test_run_continue_status_table(monkeypatch, capsys, tiny, tmp_path) -> None:
     out = tmp_path / "out"
     code, shown, _ = call(monkeypatch, capsys, "run", tiny, "-o", out)

@@ -56,6 +56,12 @@ def test_a_list_of_parameter_values_is_an_axis_with_labels_that_tell_them_apart(
     assert sorted(set(labels)) == ["mistake(eps=0.1)", "mistake(eps=0.2)"]
 
 
+def test_what_is_left_open_is_not_in_a_label() -> None:
+    content = changed("blocks.0.teacher", ["regret", {"name": "regret", "beta": 1, "draws": "tie"}])
+    labels = [c["teacher"]["label"] for c in suite.cells(content) if c.get("teacher")]
+    assert sorted(set(labels)) == ["regret", "regret(draws=tie, beta=1.0)"]
+
+
 @given(
     steps=st.integers(1, 10**7),
     horizon=st.integers(1, 2000),

@@ -16,6 +16,7 @@ import tiny_cells
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from pbrl import terminal
@@ -157,6 +158,14 @@ def test_a_cell_that_compiles_or_has_not_begun_says_so(tmp_path: Path, capsys) -
     assert text.count("compiling") == text.count("starting") == 1
     assert "once on a machine" in text
     assert capsys.readouterr().out.count("compiling walk on line, seed 0: once on a machine") == 1
+
+
+@given(st.lists(st.sampled_from(["pebble", "-", "eps", "(", "=", "汉字", " ", "x" * 30])))
+def test_what_is_folded_fits_and_is_whole(words: list[str]) -> None:
+    lines = terminal._folded("".join(words), 8)
+    assert all(cell_len(line) <= 8 for line in lines)
+    assert "".join(lines) == "".join(words)
+    assert terminal._folded("mistake(eps=0.1)", 11) == ["mistake(", "eps=0.1)"]
 
 
 def test_a_bandit_shows_its_repetitions(tmp_path: Path) -> None:

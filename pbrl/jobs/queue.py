@@ -87,9 +87,10 @@ def run_cells(
     Events are started, compiling and computing (machine code is made, is there), done, skipped
     (done before, or by another runner), failed, retry, waiting (another runner is computing it).
     SIGINT and SIGTERM stop within five seconds: running cells write a checkpoint, and running the
-    same cells again continues them. A cell that failed before is computed again when it lacked resources or was lost, when anything it could depend on has
-    changed since, or with "failed" in `retry`; otherwise it is reported as failed. A cell computed
-    by other code stays as it is and is reported; with "outdated" in `retry` it is computed again.
+    same cells again continues them. A cell that failed before is computed again when it lacked
+    resources or was lost, when anything it could depend on has changed since, or with "failed" in
+    `retry`; otherwise it is reported as failed. A cell computed by other code stays as it is and is
+    reported; with "outdated" in `retry` it is computed again.
     Nothing that a cell does or leaves behind ends the others. Raises StoreError when `root` cannot
     be written and ConfigError for an unknown executor or a missing Ray.
     """

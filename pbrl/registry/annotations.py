@@ -73,6 +73,18 @@ def range_words(limits: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
+def limits(annotation: Any) -> str:
+    """Its range in words, or its choices, beside null: "at least 1", "first | tie"; "" for none."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(filter(None, map(limits, inner)))
+    if origin is Literal:
+        return " | ".join(map(str, inner))
+    if origin is Annotated:
+        return range_words(bounds(annotation)) or limits(inner[0])
+    return ""
+
+
 def _number(value: Any) -> str:
     return f"{value:,}".replace(",", "_") if isinstance(value, int) else f"{value:g}"
 

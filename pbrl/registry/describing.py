@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from envs.registry import REQUIRED
 from pbrl.errors import PluginError
 from pbrl.registry import source
-from pbrl.registry.annotations import bounds, is_data, range_words, words
+from pbrl.registry.annotations import is_data, limits, words
 from pbrl.registry.finding import INNER, KINDS, REGISTERED, entry_points, resolve, sources, unknown
 
 DATA_FIRST = ("query", "loss")  # called with data; only what stands after `*` is a setting
@@ -34,8 +34,8 @@ class Parameter:
 
     @property
     def range(self) -> str:
-        """Its range in words, "" where it has none."""
-        return range_words(bounds(self.type))
+        """Its range in words or its choices, "" where it has neither."""
+        return limits(self.type)
 
     @property
     def expected(self) -> str:
@@ -50,6 +50,8 @@ class Entry:
     kind: str
     name: str
     summary: str
+    more: str
+    """the paragraphs after the summary"""
     origin: str
     parameters: dict[str, Parameter] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +76,7 @@ def _of_env(spec: Any) -> Entry:
     parameters = {n: Parameter(n, kind, default) for n, (kind, default) in spec.parameters.items()}
     limits = [b if math.isfinite(b) else None for b in spec.reward_range]
     meta = {"horizon": spec.horizon, "reward_range": limits, "actions": spec.actions}
-    return Entry("env", spec.name, spec.summary, spec.__module__, parameters, meta)
+    return Entry("env", spec.name, spec.summary, "", spec.__module__, parameters, meta)
 
 
 # --- from the source ----------------------------------------------------------------------------
@@ -91,7 +93,7 @@ def of_source(kind: str, name: str) -> Entry:
         doc = ast.get_docstring(file.tree) or ""
     origin = str(file.path.relative_to(source.ROOT))
     found = [parameter(declared) for declared in _declared(kind, node, file)]
-    return Entry(kind, name, first_sentence(doc), origin, {p.name: p for p in found}, meta)
+    return Entry(kind, name, *told(doc), origin, {p.name: p for p in found}, meta)
 
 
 def _decorated(file: source.File, decorator: str, name: str) -> tuple[Any, ast.Call]:
@@ -179,7 +181,7 @@ def of_object(kind: str, name: str, obj: Any) -> Entry:
         found = _of_signature(kind, obj)
     meta = dict(getattr(obj, "meta", {}))
     origin = str(getattr(module, "__file__", "?"))
-    return Entry(kind, name, first_sentence(doc), origin, {p.name: p for p in found}, meta)
+    return Entry(kind, name, *told(doc), origin, {p.name: p for p in found}, meta)
 
 
 def config_class(train: Any) -> Any:
@@ -272,6 +274,7 @@ def _field_docs(cls: type) -> dict[str, str]:
     return found
 
 
-def first_sentence(doc: str) -> str:
-    """The first paragraph of a docstring on one line."""
-    return " ".join(doc.split("\n\n")[0].split())
+def told(doc: str) -> tuple[str, str]:
+    """The first paragraph of a docstring on one line, and the paragraphs after it, as they are."""
+    first, _, rest = doc.partition("\n\n")
+    return " ".join(first.split()), rest.strip()

@@ -76,7 +76,8 @@ def markdown(tables: Sequence[Table], room: int | None = None) -> str:
         rows = [one.columns, *cells]
         widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
         right = [is_number(one, column) for column in one.columns]
-        groups = [[*range(len(widths))]] if room is None else _groups(widths, right, room)
+        keys = _keys(one)
+        groups = [[*range(len(widths))]] if room is None else _groups(widths, keys, room)
         lines = [f"## {one.title}"]
         for group in groups:
             wide, numeric = [widths[i] for i in group], [right[i] for i in group]
@@ -90,11 +91,24 @@ def markdown(tables: Sequence[Table], room: int | None = None) -> str:
     return "\n\n".join(parts) + "\n" if parts else "No cell in this folder.\n"
 
 
-def _groups(widths: Sequence[int], right: Sequence[bool], room: int) -> list[list[int]]:
-    """Columns that fit side by side, each time after those on the left that say what a row is."""
-    keys = [*range(right.index(True))] if True in right else [*range(len(widths))]
+def _keys(one: Table) -> int:
+    """How many columns on the left say what a row is: texts, and counts that tell rows apart."""
+    numeric = [is_number(one, column) for column in one.columns]
+    texts = numeric.index(True) if True in numeric else len(numeric)
+    for number in range(texts, len(numeric) + 1):
+        columns = one.columns[:number]
+        if any(isinstance(row.get(c), float | Estimate) for row in one.rows for c in columns):
+            break
+        if len({tuple(row.get(c) for c in columns) for row in one.rows}) == len(one.rows):
+            return number
+    return texts
+
+
+def _groups(widths: Sequence[int], first: int, room: int) -> list[list[int]]:
+    """Columns that fit side by side, each time after the `first` ones."""
+    keys = [*range(first)]
     groups = [keys]
-    for column in range(len(keys), len(widths)):
+    for column in range(first, len(widths)):
         wanted = [*groups[-1], column]
         fits = sum(widths[i] + 3 for i in wanted) + 1 <= room
         if fits or groups[-1] == keys:

@@ -41,7 +41,7 @@ def with_budget(
         raise ConfigError(f"{where}.labels: {method['label']} learns from labels; expected over 0")
     given = {"steps": steps, "labels": labels} if learns else {"steps": steps}
     own = {k: p for k, p in entry.parameters.items() if k in ("steps", "labels")}
-    part = registry.Entry("method", entry.name, "", "", own)
+    part = registry.Entry("method", entry.name, "", "", "", own)
     found = registry.check_parameters(part, {k: v for k, v in given.items() if k in own}, where)
     filled = method | {k: v for k, v in found.items() if k in given}
     if sessions.is_scheduled(filled):

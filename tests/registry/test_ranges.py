@@ -76,7 +76,7 @@ def test_just_outside_is_refused_in_one_line_and_just_inside_is_taken(kind: str)
         entry = registry.describe(kind, name)
         annotation = ranged(entry.parameters[key].type)
         inside, outside = edges(annotation)
-        part = registry.Entry(kind, name, "", "", {key: entry.parameters[key]})
+        part = registry.Entry(kind, name, "", "", "", {key: entry.parameters[key]})
         for value in outside:
             with pytest.raises(ConfigError, match=rf"{name}'?: {key} = .*; expected ") as caught:
                 registry.check_parameters(part, {key: value}, "here")

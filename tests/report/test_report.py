@@ -843,3 +843,22 @@ def test_a_table_fits_its_terminal_and_loses_nothing(complete: Path, room: int) 
     assert found[0] == found[1]
     if room >= 80:
         assert max(map(len, parts.splitlines())) <= room
+
+
+def test_each_part_of_a_wide_table_says_what_its_rows_are() -> None:
+    """Also where a number, such as that of labels, tells them apart or stands before a text."""
+    score = formats.Estimate(0.5, 0.25, 0.75)
+    rows: list[dict[str, formats.Value]] = [
+        {"world": "delivery", "labels": n, "learner": learner, "seeds": 3, "one": score, "two": 0.5}
+        for n in (30, 300)
+        for learner in ("regret", "partial-return")
+    ]
+    for columns in (["world", "labels", "learner"], ["learner", "labels"]):
+        kept = [{k: row[k] for k in (*columns, "seeds", "one", "two")} for row in rows]
+        text = formats.markdown([formats.Table("t", "T", kept)], room=50)
+        parts = text.split("\n\n")[1:]
+        assert len(parts) > 1
+        for part in parts:
+            head, _, *lines = part.strip().splitlines()
+            assert [name.strip() for name in head.split("|")[1 : len(columns) + 1]] == columns
+            assert len(set(lines)) == 4
