@@ -308,9 +308,12 @@ def run(
     terminal.say(f"{root}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     others = len(store.read_plan(root).cells) - len(planned)
     if len(planned) > len(cells):
-        terminal.say(f"--only left out {len(planned) - len(cells)} cells of the suite")
+        left_out = count(len(planned) - len(cells), "cell")
+        terminal.say(f"--only left out {left_out} of the suite")
     if others > 0:
-        terminal.say_words(f"the folder also holds {others} cells that this suite does not have")
+        terminal.say_words(
+            f"the folder also holds {count(others, 'cell')} that this suite does not have"
+        )
     if summary.outdated:
         other = sorted({name for names in summary.outdated.values() for name in names})
         terminal.say_words(
@@ -528,7 +531,9 @@ def new(
         typer.Argument(help="env, teacher, method, query, loss, bandit, problem, world, learner"),
     ],
     name: Annotated[str, typer.Argument(help="what a suite will call it")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="file; default NAME.py")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="file; default NAME.py, with _ for -")
+    ] = None,
 ) -> None:
     """Write a plug-in to start from: a complete file of its kind that passes `pbrl check`."""
     from pbrl import skeletons

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pbrl import check, cli, registry, skeletons, store
-from pbrl.errors import ConfigError
+from pbrl.errors import ConfigError, PluginError
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
 ONLINE = {
@@ -86,3 +86,9 @@ def test_the_page_shows_what_it_writes(kind: str) -> None:
 def test_refused(kind: str, name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         skeletons.write(kind, name, tmp_path / "x.py")
+
+
+def test_a_plug_in_looked_for_by_its_name_is_offered_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "my_teacher.py").touch()
+    with pytest.raises(PluginError, match=r"is not a file; did you mean 'my_teacher\.py'\?"):
+        registry.load_plugin(tmp_path / "my-teacher.py")

@@ -5,6 +5,7 @@ found by reading the source of their folder (so listing and planning never impor
 by importing the user's file or an installed package's entry point.
 """
 
+import difflib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -184,7 +185,9 @@ def load_plugin(path: str | Path) -> dict[str, list[str]]:
     """
     file = Path(path).resolve()
     if not file.is_file():
-        raise PluginError(f"plug-in {str(path)!r} is not a file; give a path to a .py file")
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
+        hint = f"did you mean {near[0]!r}?" if near else "give a path to a .py file"
+        raise PluginError(f"plug-in {str(path)!r} is not a file; {hint}")
     module_name = f"pbrl_plugin_{file.stem}_{sha256(str(file).encode()).hexdigest()[:8]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, file)

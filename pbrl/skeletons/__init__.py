@@ -19,7 +19,7 @@ def text(kind: str, name: str) -> str:
 
 
 def write(kind: str, name: str, out: Path | None = None) -> Path:
-    """Write a plug-in to `out`, by default NAME.py, and return its path.
+    """Write a plug-in to `out`, by default NAME.py with _ for -, and return its path.
 
     Raises ConfigError for an unknown kind, a name that is taken or no name, and a file that exists.
     """
