@@ -183,7 +183,7 @@ def test_a_part_of_a_suite_is_run_and_the_rest_stays_planned(
     arguments = ("run", file, "-o", tmp_path / "out")
     code, out, _ = call(monkeypatch, capsys, *arguments, "--only", "rucb on *")
     assert (code, [cell.config["algorithm"]["name"] for cell in given]) == (0, ["rucb"])
-    assert "--only left out 1 cells of the suite" in out
+    assert "--only left out 1 cell of the suite" in out
     code, out, _ = call(monkeypatch, capsys, "status", tmp_path / "out", "--json")
     assert len(json.loads(out)) == 2
     code, _, error = call(monkeypatch, capsys, *arguments, "--only", "sac*")

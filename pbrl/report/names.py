@@ -39,13 +39,15 @@ class Name:
 
 
 def title(config: dict[str, Any]) -> str:
-    """A cell in one line: learner, task, teacher and seed."""
+    """A cell in one line: learner, task, teacher and seed or labels."""
     if not config:
         return ""
     names = {axis: printable(name) for axis, name in store.labels(config).items()}
     parts = [joined(names["learner"], names["teacher"]), f"on {names['task']}"]
     if "repetitions" not in config:
         parts.append(f"seed {config.get('seed')}")
+    if config.get("kind") == "tabular":
+        parts.append(f"with {config['labels']:,} labels")
     return " ".join(parts)
 
 

@@ -343,8 +343,10 @@ def labels(config: dict[str, Any]) -> dict[str, str]:
 
 
 def title(config: dict[str, Any]) -> str:
-    """A cell in one line: what learns, on what, taught by whom, which seed."""
+    """A cell in one line: what learns, on what, taught by whom, which seed or how many labels."""
     names = labels(config)
     teacher = f", {names['teacher']} teacher" if names["teacher"] else ""
-    seed = "" if "repetitions" in config else f", seed {config.get('seed')}"
-    return f"{names['learner']} on {names['task']}{teacher}{seed}"
+    which = "" if "repetitions" in config else f", seed {config.get('seed')}"
+    if config.get("kind") == "tabular":
+        which = f", {config['labels']:,} labels"
+    return f"{names['learner']} on {names['task']}{teacher}{which}"

@@ -1,13 +1,16 @@
 """Tabular cells: rows, repetition by repetition; what is refused when planned; whose fault."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from envs.tabular import grids
 from envs.tabular.world import World
-from pbrl import registry, suite
+from pbrl import registry, store, suite
 from pbrl.check.method import MemoryCell
 from pbrl.errors import CellError, ConfigError
+from pbrl.report import names
 from pbrl.run import tabular
 from pbrl.tabular.learner import RECORDED, Learned
 from pbrl.tabular.partial_return import PartialReturn
@@ -40,6 +43,16 @@ def test_a_row_for_each_repetition_holds_every_measure() -> None:
         assert row["entropy"] <= row["cross_entropy"]
         assert 0 <= row["calibration"] <= 1
         assert row["folded_cross_entropy"] > 0
+
+
+@pytest.mark.parametrize("title", [store.title, names.title])
+def test_cells_of_one_suite_have_titles_of_their_own(title: Callable[[dict], str]) -> None:
+    titles = [
+        title(config)
+        for config in configs(labels=[40, 300], learner=["regret", "greedy-advantage"])
+    ]
+    assert len({*titles}) == 4
+    assert "300 labels" in titles[1]
 
 
 def test_what_a_run_records_is_no_learners_to_name() -> None:
