@@ -616,6 +616,32 @@ class Ends(gymnasium.Env):
 registry.env("test-ends", horizon=12, reward_range=(-99, 99), early_termination=True)(Ends)
 
 
+class Solved(Ends):
+    """Episodes of three steps, solved at the second alone."""
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.left = 3
+        return obs, info
+
+    def step(self, action):
+        obs, reward, ended, truncated, _ = super().step(action)
+        return obs, reward, ended, truncated, {"success": float(self.left == 1)}
+
+
+registry.env(
+    "test-solved",
+    horizon=12,
+    reward_range=(-99, 99),
+    early_termination=True,
+    success_key="success",
+)(Solved)
+
+
+def test_an_episode_is_solved_when_it_was_at_any_step() -> None:
+    assert [episode.end.success for episode in played(2, 3, name="test-solved")] == [1.0] * 3
+
+
 class Tanh:
     """An agent whose arithmetic is the same for one observation and for several."""
 
