@@ -135,6 +135,7 @@ def _finished(path: Path, run: dict[str, Any], where: str) -> dict[str, Any]:
     try:
         cell = Cell.at(path.absolute())
         manifest = cell.whole_manifest()
+        cell.check(manifest)
     except StoreError as error:
         raise ConfigError(
             f"{where}.oracle: {path} is no finished oracle ({error}); {hint}"

@@ -79,6 +79,12 @@ def test_an_oracle_is_built_once_before_what_consults_it_and_is_part_of_its_id(
     cartpole = {"name": "cartpole-swingup", "action_repeat": 20}
     with pytest.raises(ConfigError, match="is of pointmass; expected one of cartpole-swingup"):
         suite.cells(content(teacher="regret", env=cartpole, oracle=str(oracle.path)))
+    weights = oracle.path / "weights" / "state.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # of the same size
+    with pytest.raises(ConfigError, match=r"no finished oracle .* is damaged"):
+        suite.cells(given)
+    weights.write_bytes(whole)
     with monkeypatch.context() as patch:
         patch.setattr("pbrl.__version__", "9.9")
         other = Cell(oracle.root, oracle.config)  # an id is of a version, too

@@ -64,6 +64,28 @@ def test_duplicates_aggregated_with_weights_are_the_same_problem(seed: int) -> N
     np.testing.assert_allclose(whole, short, atol=1e-4)
 
 
+def test_a_later_step_counts_less_by_the_discount_and_none_after_an_end() -> None:
+    side, _ = walks.draw(SMALL, 200, 4, rng())
+    sums = np.asarray(logistic.counts(SMALL, side, 0.5).sum(1)).ravel()
+    np.testing.assert_allclose(sums, (side.mask * 0.5 ** np.arange(4)).sum(1))
+    whole = side.actions + 4 * side.states[:, :-1]
+    first = logistic.counts(SMALL, side, 0.0).toarray()
+    np.testing.assert_array_equal(first.argmax(1), whole[:, 0])
+
+
+@pytest.mark.parametrize("l2", [0.5, 20.0])
+def test_the_prior_has_the_precision_it_is_given(l2: float) -> None:
+    """The loss of `fit`, written out, is least where it ends: no direction is downhill."""
+    design, labels, weight = rng().normal(size=(40, 3)), rng(1).random(40), rng(2).random(40)
+
+    def loss(x: np.ndarray) -> float:
+        return weight @ logistic.cross_entropy(design @ x, labels) + l2 / 2 * x @ x
+
+    found = logistic.fit(design, labels, weight, l2=l2)
+    sides = [found + step * way for step in (-1e-3, 1e-3) for way in np.eye(3)]
+    assert loss(found) <= min(map(loss, sides))
+
+
 def test_the_fit_is_where_the_gradient_vanishes() -> None:
     g = rng()
     x, y = g.normal(size=(300, 4)), (g.random(300) < 0.4).astype(float)
@@ -231,6 +253,16 @@ def test_who_knows_nothing_is_half_right() -> None:
     assert found["cross_entropy"] == pytest.approx(np.log(2))
     assert found["entropy"] == pytest.approx(0)
     assert measures.of_policy(solvers.Scale(SMALL), blank)["starc"] is None
+
+
+def test_odds_that_are_right_on_average_are_calibrated() -> None:
+    """In a bin, what is too high makes up for what is too low; a shift does not."""
+    side, _ = walks.draw(SMALL, 40, 2, rng())
+    unsure = Learned(solvers.uniform(SMALL), lambda w: np.zeros(len(w)))
+    chance = np.tile([0.2, 0.8], 20)
+    assert measures.of_model(unsure, side, side, chance)["calibration"] == pytest.approx(0)
+    found = measures.of_model(unsure, side, side, chance + 0.1)["calibration"]
+    assert found == pytest.approx(0.1)
 
 
 def test_cross_validation_predicts_labels_it_did_not_learn_from() -> None:
