@@ -1,6 +1,7 @@
 """The likelihood study, on made-up answers in the published format."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,25 @@ def test_more_parts_than_answers_are_refused(tmp_path: Path) -> None:
     write(tmp_path, n=5)
     with pytest.raises(ConfigError, match="5 answers in 10 parts; ask for at most 5"):
         list(people.study(people.read(tmp_path, "Control")))
+
+
+@pytest.mark.parametrize(
+    ("model", "ways"),
+    [
+        ("partial return", [(1, 0, 0)]),
+        ("regret", [(1, -1, 1)]),
+        ("bootstrapped", [(1, 0, 1)]),
+        ("change of value", [(0, -1, 1)]),
+        ("end value", [(0, 0, 1)]),
+        ("logistic-linear", [(1, 0, 0), (0, 1, 0), (0, 0, 1)]),
+    ],
+)
+def test_a_model_compares_what_its_name_says(tmp_path: Path, model: str, ways: list) -> None:
+    """Fitted to the exact odds of who compares that, it finds how strongly."""
+    x = write(tmp_path, n=300)
+    strength = np.array([0.2, -0.1, 0.3])[: len(ways)]
+    odds = expit(x @ (strength @ np.array(ways)))
+    answers = people.read(tmp_path, "Control")
+    answers = replace(answers, pairs=replace(answers.pairs, labels=odds))
+    fit = next(fit for fit in people.study(answers, folds=2) if fit.model == model)
+    np.testing.assert_allclose(fit.weights, strength, atol=1e-3)
