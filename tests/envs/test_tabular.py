@@ -299,3 +299,29 @@ def test_a_name_that_is_taken_is_refused() -> None:
     with pytest.raises(ValueError, match=r"world 'delivery' of .* is already registered"):
         world("delivery")(lambda: None)
     assert WORLDS["delivery"] is grids.delivery
+
+
+def test_boards_hold_the_published_shares_of_each_item() -> None:
+    """One item may lie under the goal; what each share is comes up, and nothing else."""
+    g = np.random.default_rng(0)
+    shares = {grids.SHEEP: (0, 0.1, 0.3), grids.ROADBLOCK: (0, 0.1, 0.5, 0.8)}
+    shares[grids.COIN] = (0, 0.1, 0.2)
+    seen: dict[int, set[float]] = {code: set() for code in shares}
+    for _ in range(500):
+        codes, _ = grids.random_board(g)
+        for code, allowed in shares.items():
+            n = int((codes == code).sum())
+            fits = {s for s in allowed if n in (int(s * codes.size), int(s * codes.size) - 1)}
+            assert fits, (code, n, codes.shape)
+            seen[code] |= fits
+    assert seen == {code: set(allowed) for code, allowed in shares.items()}
+
+
+def test_a_coin_is_a_double_roadblock_once_in_twenty() -> None:
+    codes = grids.board("...\n.cG")
+    found = grids.with_traps(grids.tables(codes), codes)
+    above, coin, twin, down = 1, 4, 6, 1
+    chances = found["transitions"][above, down]
+    assert chances[[coin, twin]].tolist() == pytest.approx([0.95, 0.05])
+    assert found["features"][above, down, coin].tolist() == [1, 0, 0, 1, 0, 0]
+    assert found["features"][above, down, twin].tolist() == [1, 0, 0, 0, 2, 0]
