@@ -435,6 +435,7 @@ class Progress:
         self.cells = {cell.id: cell for cell in cells}
         self.running: dict[str, float] = {}
         self.compiling: set[str] = set()
+        self.is_stopping = False
         self.compiling_note = "once on a machine"  # said once where there is no screen
         self.ended = {"done": 0, "skipped": 0, "failed": 0}
         self.began = time.monotonic()
@@ -491,12 +492,16 @@ class Progress:
             elif what == "compiling":
                 self.compiling.add(cell.id)
                 note, self.compiling_note = self.compiling_note, ""
+            elif what == "stopping":
+                self.is_stopping = True
             elif what != "computing":
                 took = time.monotonic() - self.running.pop(cell.id, time.monotonic())
                 if what in self.ended:
                     self.ended[what] += 1
                 note = note or (f"in {duration(took)}" if what == "done" else "")
-        is_silent = what in ("skipped", "computing") or (what == "compiling" and not note)
+        is_silent = what in ("skipped", "computing", "stopping") or (
+            what == "compiling" and not note
+        )
         if is_silent or self.lost is not None:
             return
         ended = sum(self.ended.values())
@@ -525,6 +530,8 @@ class Progress:
             done = "starting" if part is None else f"{part:.0%}"
             if cell_id in compiling:
                 done = "compiling"
+            if self.is_stopping:
+                done = "stopping"
             text = name(cell)
             text = text if len(text) <= room else f"{text[: room - 3]}..."
             rows.append([text, done, duration(now - since)])

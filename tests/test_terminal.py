@@ -157,6 +157,8 @@ def test_a_cell_that_compiles_or_has_not_begun_says_so(tmp_path: Path, capsys) -
     text = str(shown_by._screen())
     assert text.count("compiling") == text.count("starting") == 1
     assert "once on a machine" in text
+    shown_by.event("stopping", cells[0])
+    assert str(shown_by._screen()).count("stopping") == 2
     assert capsys.readouterr().out.count("compiling walk on line, seed 0: once on a machine") == 1
 
 

@@ -85,7 +85,8 @@ def run_cells(
     """Compute the cells that are not done; `jobs` at once here, as many as Ray has CPUs there.
 
     Events are started, compiling and computing (machine code is made, is there), done, skipped
-    (done before, or by another runner), failed, retry, waiting (another runner is computing it).
+    (done before, or by another runner), failed, retry, waiting (another runner is computing it),
+    stopping.
     SIGINT and SIGTERM stop within five seconds: running cells write a checkpoint, and running the
     same cells again continues them. A cell that failed before is computed again when it lacked
     resources or was lost, when anything it could depend on has changed since, or with "failed" in
@@ -350,6 +351,8 @@ class _Queue:
     def stop(self, place: Executor) -> None:
         """Let the running cells write their checkpoints, at most for the grace period."""
         place.stop()
+        for cell_id in sorted(self.running):
+            self.event("stopping", self.cells[cell_id], "")
         deadline = time.monotonic() + worker.GRACE
         while self.running and time.monotonic() < deadline:
             for ended in place.ended(_PATIENCE):
