@@ -43,7 +43,7 @@ def _panel(one: Tabular) -> str:
     said = tabular.setting(one)
     parts = [f"{one.task}, {one.teacher} teacher"]
     parts += ["no absorbing steps"] * (said["absorbing"] is not None)
-    parts += [f"{said['steps']} steps"] * (said["steps"] is not None)
+    parts += [f"segments of {said['steps']}"] * (said["steps"] is not None)
     return ", ".join(parts)
 
 
