@@ -11,7 +11,7 @@ from scipy import stats
 
 from pbrl import registry
 from pbrl.check.global_random import global_randomness
-from pbrl.errors import PbrlError, where
+from pbrl.errors import ConfigError, PbrlError, where
 from pbrl.run.teacher import as_labels
 from pbrl.segments import Segments, concatenate
 from pbrl.store.checkpoint import read_state, write_state
@@ -138,6 +138,8 @@ def _labels(factory: Factory) -> Iterator[str]:
                 _label(teacher, pairs, 0)
                 p = np.asarray(teacher.probability(*pairs), dtype=np.float64)
             except Exception as error:
+                if isinstance(error, ConfigError) and (n, *shape) != SHAPES[0]:
+                    continue  # says what it judges by is not in such segments
                 what = str(error) if isinstance(error, PbrlError) else _raised(error)
                 at = f"{n} pairs of shape {shape} with rewards in {rewards}"
                 yield f"label or probability: {what}, for {at}"

@@ -80,7 +80,7 @@ class Angle(Comparison):
     def score(self, segments: Segments) -> np.ndarray:
         seen = segments.next_obs[..., :2].double()
         if seen.shape[-1] < 2:
-            raise CellError("angle needs a place in the plane, but an observation has 1 number")
+            raise ConfigError("angle needs a place in the plane, but an observation has 1 number")
         x, y = (
             (masked_sum(seen[..., i], segments.mask) / _steps(segments)).cpu().numpy()
             for i in range(2)

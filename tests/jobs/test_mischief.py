@@ -175,6 +175,7 @@ def test_no_file_of_one_cell_ends_the_others(
 
         def __init__(self) -> None:
             self.started: list[Cell] = []
+            self.compiling: set[str] = set()
 
         def start(self, started: Cell, **_: object) -> None:
             self.started.append(started)

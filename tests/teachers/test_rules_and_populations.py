@@ -179,7 +179,7 @@ def test_who_answers_less_counts_less_in_the_odds_of_a_population() -> None:
 def test_an_angle_needs_a_plane() -> None:
     teacher, line = registry.make("teacher", "angle"), segments([[0.0]])
     line = replace(line, next_obs=line.next_obs[..., :1])
-    with pytest.raises(CellError, match="a place in the plane, but an observation has 1 number"):
+    with pytest.raises(ConfigError, match="a place in the plane, but an observation has 1 number"):
         teacher.label(line, line, np.random.default_rng(0))
 
 
