@@ -84,8 +84,7 @@ MEANINGS = {
     "simulator steps": "environment steps times action_repeat.",
     "undecided": "share of the pairs asked about whose two scores were equal: their label is the "
     "teacher's rule for draws, not a preference.",
-    "noise": "share of the labels that are no tie which who gave them found less likely than the "
-    "opposite.",
+    "noise": "share of labels, ties aside, that the teacher finds less likely than the opposite.",
     RATIO: "return divided by that of SAC trained on the true reward, same task and steps.",
     RATIO_AVG: "mean over evaluations, without the one before training, of the return divided by "
     "SAC's at the same step; empty where SAC's return is not clearly positive throughout.",
