@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, Literal
 
+from pbrl.errors import MESSAGE, CellError, PbrlError, shown, where
+
 Party = Literal["method", "environment", "teacher", "learner", "world"]
 PARTIES: tuple[Party, ...] = ("method", "environment", "teacher", "learner", "world")
 
@@ -129,3 +131,20 @@ def beat() -> None:
 def within(party: Party, call: Callable[..., Any], *given: Any, **named: Any) -> Any:
     """Call an environment or a teacher so that a hang or a crash inside is known to be its own."""
     return Here.board.within(party, call, *given, **named)
+
+
+def guarded(
+    party: Party, name: str, doing: str, call: Callable[..., Any], *given: Any, **named: Any
+) -> Any:
+    """Call what belongs to `party`, so that what goes wrong in it is told as its own."""
+    try:
+        return within(party, call, *given, **named)
+    except PbrlError as error:
+        raise type(error)(f"{party} {name!r}: {error}{where(error)}") from error
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        text = shown(error, limit=MESSAGE)
+        raise CellError(
+            f"{party} {name!r} raised {type(error).__name__} in {doing}: {text}{where(error)}"
+        ) from error

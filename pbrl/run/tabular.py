@@ -14,9 +14,9 @@ from envs.registry import EnvSpec
 from envs.tabular.solvers import Scale
 from envs.tabular.world import World
 from pbrl import registry
-from pbrl.errors import MESSAGE, CellError, PbrlError, shown, where
+from pbrl.errors import CellError
 from pbrl.run.seeds import stream_seed
-from pbrl.run.signals import Interrupted, Party, Stop, beat, is_interruption, within
+from pbrl.run.signals import Interrupted, Party, Stop, beat, guarded
 from pbrl.run.teacher import AskedTeacher
 from pbrl.store.inputs import opened
 from pbrl.tabular import measures, walks
@@ -124,19 +124,7 @@ class Study:
         return learned
 
     def _guarded(self, party: Party, doing: str, call: Any, *given: Any) -> Any:
-        """Call a user's code so that what goes wrong in it is told as its own."""
-        name = self.config[party]["name"]
-        try:
-            return within(party, call, *given)
-        except PbrlError as error:
-            raise type(error)(f"{party} {name!r}: {error}{where(error)}") from error
-        except BaseException as error:
-            if is_interruption(error):
-                raise
-            text = shown(error, limit=MESSAGE)
-            raise CellError(
-                f"{party} {name!r} raised {type(error).__name__} in {doing}: {text}{where(error)}"
-            ) from error
+        return guarded(party, self.config[party]["name"], doing, call, *given)
 
     def notes(self) -> list[str]:
         """What a reader must know of the numbers."""

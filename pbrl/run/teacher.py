@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbrl import registry
-from pbrl.errors import MESSAGE, CellError, PbrlError, shown, where
-from pbrl.run.signals import is_interruption, within
+from pbrl.errors import CellError, shown
+from pbrl.run.signals import guarded
 from pbrl.scores import masked_sum
 from pbrl.segments import Segments
 from pbrl.teachers import Answers, answer_of
@@ -93,18 +93,7 @@ class AskedTeacher:
         return found._replace(labels=as_labels(found.labels, len(first)), probability=p)
 
     def _guarded(self, doing: str, call: Any, *given: Any, **named: Any) -> Any:
-        try:
-            return within("teacher", call, *given, **named)
-        except PbrlError as error:
-            raise type(error)(f"teacher {self.name!r}: {error}{where(error)}") from error
-        except BaseException as error:
-            if is_interruption(error):
-                raise
-            text = shown(error, limit=MESSAGE)
-            raise CellError(
-                f"teacher {self.name!r} raised {type(error).__name__} in {doing}: {text}"
-                f"{where(error)}"
-            ) from error
+        return guarded("teacher", self.name, doing, call, *given, **named)
 
     def end_session(self) -> dict[str, int]:
         """What was asked since the last session row; counts anew from here."""

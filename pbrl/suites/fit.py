@@ -1,5 +1,7 @@
 """What a cell would refuse although each of its settings is fine: refused when it is planned."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -240,6 +242,17 @@ def _check_tabular_teacher(teacher: dict[str, Any], where: str) -> None:
             )
 
 
+@contextmanager
+def _refused_at(place: str, name: str) -> Iterator[None]:
+    """Tell whatever goes wrong in making a thing as a mistake at its place in the suite."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    except Exception as error:
+        raise ConfigError(f"{place}: {name!r} raises {type(error).__name__}: {error}") from error
+
+
 class Worlds:
     """Makes and solves each world of a suite whose parameters were given, to see that it can be."""
 
@@ -254,7 +267,7 @@ class Worlds:
         if key in self.seen or all(value == known[k].default for k, value in given.items()):
             return
         self.seen.add(key)
-        try:
+        with _refused_at(f"{where}.world", name):
             import numpy as np
 
             from pbrl.tabular.worlds import solved
@@ -263,12 +276,6 @@ class Worlds:
             if hasattr(made, "sample"):
                 made = made.sample(np.random.default_rng(0))
             solved(made, name)
-        except ConfigError as error:
-            raise ConfigError(f"{where}.world: {error}") from None
-        except Exception as error:
-            raise ConfigError(
-                f"{where}.world: {name!r} raises {type(error).__name__}: {error}"
-            ) from error
 
 
 class Problems:
@@ -306,14 +313,8 @@ class Problems:
                 )
         if any(given.get(key, 0) > quick for key, (_, quick) in self.SIZES.items()):
             return
-        try:
+        with _refused_at(f"{where}.problem", name):
             registry.make("problem", opened(config)["problem"])
-        except ConfigError as error:
-            raise ConfigError(f"{where}.problem: {error}") from None
-        except Exception as error:
-            raise ConfigError(
-                f"{where}.problem: {name!r} raises {type(error).__name__}: {error}"
-            ) from error
 
     def check_base(self, config: dict[str, Any], where: str) -> None:
         """Make the algorithm of a bandit cell, once, if it has a base and is not all defaults."""
